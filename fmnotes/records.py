@@ -192,7 +192,7 @@ def commit(profile: str, root: Path | None = None) -> list[str]:
 def render(root: Path | None = None) -> list[str]:
     """Rewrite the tables between ``<!-- records:PROFILE:PREFIX -->`` and ``<!-- /records -->`` in README.md.
 
-    A block shows the records named PREFIX or PREFIX.something. Returns the files that changed.
+    A block shows the records whose names begin with PREFIX, like ``bpe.``. Returns the files that changed.
     """
     root, changed = Path(root or ROOT), []
     for name in RENDERED:
@@ -223,7 +223,7 @@ def check(root: Path | None = None) -> list[str]:
 
 
 def _chosen(profile: str, prefix: str, root: Path) -> dict[str, dict]:
-    return {name: entry for name, entry in load(profile, root).items() if f"{name}.".startswith(f"{prefix}.")}
+    return {name: entry for name, entry in load(profile, root).items() if name.startswith(prefix)}
 
 
 def _table(profile: str, prefix: str, root: Path) -> str:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from fmnotes import ROOT, records
 from fmnotes.records import Run
 
-README = "# title\n\n<!-- records:quick:bpe -->\n<!-- /records -->\n\nafter\n"
+README = "# title\n\n<!-- records:quick:bpe. -->\n<!-- /records -->\n\nafter\n"
 
 
 @pytest.fixture
@@ -187,7 +187,7 @@ def test_the_report_never_shows_the_fresh_value(root, capsys):
 
 def test_readme_is_rendered_from_the_records(root):
     readme = root / "README.md"
-    assert records.check(root) == ["README.md: nothing is recorded for quick:bpe"]
+    assert records.check(root) == ["README.md: nothing is recorded for quick:bpe."]
     measure(root)
     measure(root, notebook="02_gpt2", name="gpt2.bpe", value=2.0)
     records.commit("quick", root)
@@ -197,7 +197,7 @@ def test_readme_is_rendered_from_the_records(root):
     assert "| bpe.bytes_per_token | 3.941 | bytes/token | – | ± 0.05 | higher |\n<!-- /records -->\n\nafter" in text
     assert "gpt2" not in text and records.check(root) == []
     readme.write_text(text.replace("3.941", "3.942"), encoding="utf-8")
-    assert "quick:bpe is not what is recorded" in records.check(root)[0]
+    assert "quick:bpe. is not what is recorded" in records.check(root)[0]
     readme.write_text(text.replace("<!-- /records -->", ""), encoding="utf-8")
     assert "1 opening and 0 closing marks make 0 blocks" in records.check(root)[0]
 
