@@ -1,0 +1,56 @@
+# Two commands are enough: `make run` executes the notebooks, `make test` proves the project. `make help` lists the rest.
+# They need Python 3.11 or newer, make, and a package registry; everything else goes into the folder .venv.
+
+PYTHON ?= python3
+PROFILE ?= quick
+NOTEBOOK ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+UV := $(VENV)/uv/bin/uv
+READY := $(VENV)/ready
+# Tests see no network: sitecustomize.py refuses it in every Python process, and the hub's libraries do not even try.
+OFFLINE := PYTHONPATH=$(CURDIR)/ci/offline HF_HUB_OFFLINE=1 HF_DATASETS_OFFLINE=1
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lab outputs bench lock clean
+
+help: ## list these commands
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /  make \1\t/'
+
+run: $(READY) ## execute the notebooks; one of them with NOTEBOOK=01_bpe, with other parameters by PROFILE=real
+	@$(BIN)/python -m fmnotes run --profile $(PROFILE) $(NOTEBOOK)
+
+test: $(READY) ## run every test, then every notebook in the smoke profile
+	$(BIN)/ruff check
+	$(OFFLINE) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile \
+		--nbval-lax --nbval-current-env --nbval-cell-timeout 300 notebooks tests
+	$(OFFLINE) $(BIN)/python -m fmnotes run --all --profile smoke
+
+lab: $(READY) ## open JupyterLab on the notebooks
+	JUPYTER_PREFER_ENV_PATH=1 $(BIN)/jupyter lab --LabApp.default_url=/lab/tree/notebooks
+
+outputs: $(READY) ## execute NOTEBOOK=... in place, from a fresh kernel, for committing its outputs
+	JUPYTER_PREFER_ENV_PATH=1 OMP_NUM_THREADS=1 $(BIN)/jupyter execute --inplace --kernel_name=python3 \
+		--NotebookClient.record_timing=False notebooks/$(NOTEBOOK).ipynb
+
+bench: $(READY) ## measure our speed beside the libraries', and record it
+	$(BIN)/python ci/bench.py
+
+lock: $(UV) ## choose the newest versions that pyproject.toml allows
+	$(UV) pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --extra test \
+		pyproject.toml -o requirements.lock
+
+clean: ## remove what can be made again in minutes: the environment, the runs, the caches
+	rm -rf $(VENV) runs .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+$(READY): requirements.lock pyproject.toml $(UV)
+	$(UV) pip sync --python $(VENV) requirements.lock
+	$(UV) pip install --python $(VENV) --no-deps --editable .
+	@touch $@
+
+$(UV):
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.11 ..." * (sys.version_info < (3, 11)))'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --target $(VENV)/uv uv
