@@ -30,9 +30,9 @@ test: $(READY) ## run every test, then every notebook in the smoke profile
 lab: $(READY) ## open JupyterLab on the notebooks
 	JUPYTER_PREFER_ENV_PATH=1 $(BIN)/jupyter lab --LabApp.default_url=/lab/tree/notebooks
 
-outputs: $(READY) ## execute NOTEBOOK=... in place, from a fresh kernel, for committing its outputs
-	JUPYTER_PREFER_ENV_PATH=1 OMP_NUM_THREADS=1 $(BIN)/jupyter execute --inplace --kernel_name=python3 \
-		--NotebookClient.record_timing=False notebooks/$(NOTEBOOK).ipynb
+outputs: $(READY) ## execute NOTEBOOK=01_bpe in place, from a fresh kernel, so that its outputs can be committed
+	JUPYTER_PREFER_ENV_PATH=1 OMP_NUM_THREADS=1 $(BIN)/jupyter nbconvert --to notebook --execute --inplace \
+		--ExecutePreprocessor.kernel_name=python3 --ExecutePreprocessor.record_timing=False notebooks/$(NOTEBOOK).ipynb
 
 bench: $(READY) ## measure our speed beside the libraries', and record it
 	$(BIN)/python ci/bench.py
@@ -41,9 +41,9 @@ lock: $(UV) ## choose the newest versions that pyproject.toml allows
 	$(UV) pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --extra test \
 		pyproject.toml -o requirements.lock
 
-clean: ## remove what can be made again in minutes: the environment, the runs, the caches
-	rm -rf $(VENV) runs .pytest_cache .ruff_cache .hypothesis
-	find . -name __pycache__ -prune -exec rm -rf {} +
+clean: ## remove what runs and tests left behind; the environment stays
+	rm -rf runs .pytest_cache .ruff_cache .hypothesis
+	find . -path ./$(VENV) -prune -o -name __pycache__ -prune -exec rm -rf {} +
 
 $(READY): requirements.lock pyproject.toml $(UV)
 	$(UV) pip sync --python $(VENV) requirements.lock
@@ -51,6 +51,6 @@ $(READY): requirements.lock pyproject.toml $(UV)
 	@touch $@
 
 $(UV):
-	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.11 ..." * (sys.version_info < (3, 11)))'
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed: make PYTHON=...")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --target $(VENV)/uv uv
