@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fmnotes.checks import check_equal, check_gradient
+from fmnotes.checks import check_equal, check_gradient, same
 
 
 def softmax_cross_entropy(x):
@@ -29,7 +29,8 @@ X = torch.tensor([[0.5, -1.0, 2.0], [0.1, 0.2, 0.3]])
         (("한글", "한글"), 0, "2 values, equal"),
         ((b"ab", b"ab"), 0, "2 values, equal"),
         (([b"a", b"bc"], [b"a", b"bc"]), 0, "2 values, equal"),
-        (([(b"a", b"b")], [(b"a", b"b")]), 0, "1 value, equal"),
+        (([(b"a", b"b"), (b"c", b"d")], [(b"a", b"b"), (b"c", b"d")]), 0, "2 values, equal"),
+        (({"a": 1}, {"a": 1}), 0, "1 value, equal"),
         (([[1, 2], [3]], [[1, 2], [3]]), 0, "2 values, equal"),
         (([[1], []], [torch.tensor([1]), torch.tensor([])]), 0, "2 values, equal"),
         ((3, 3.0), 0, "1 value, equal"),
@@ -63,6 +64,9 @@ def test_equal_results_print_one_line(capsys, values, tolerance, line):
         (([float("inf")], [float("-inf")]), 1.0, "has inf"),
         (([float("inf")], [1.0]), 1.0, "has inf"),
         (([1j], [0j]), 0.5, "a difference of 1 "),
+        (({1, 2}, {1}), 0, r"actual has \{1, 2\}, expected has \{1\} "),
+        ((None, 1.0), 0.5, "actual has None, expected has 1.0"),
+        (([("a", 1), ("b", 2)], [("a", 1), ("b", 3)]), 0, r"has \('b', 2\) at \[1\], expected has \('b', 3\)"),
         (([1], ["1"]), 0, "has 1 at .*, expected has '1'"),
         ((3.0, 4.0), 0, r"actual has 3.0, expected has 4.0"),
         (([1], [1], [2]), 0, r"result 1 has 1 at \[0\], result 3 has 2"),
@@ -155,3 +159,32 @@ def test_a_wrong_gradient_is_named(capsys, f, analytic, inputs, error, match):
     with pytest.raises(error, match=match):
         check_gradient("a", f, analytic, *inputs)
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "tolerance", "equal"),
+    [
+        ([1, 2], (1, 2), 0, True),
+        ([1, 2], np.array([1.0, 2.05]), 0.1, True),
+        ([1, 2], torch.tensor([1.0, 2.2]), 0.1, False),
+        ([], [], 0, True),
+        ([], [1], 0, False),
+        ("ab", ["a", "b"], 0, False),
+        (b"ab", [97, 98], 0, False),
+        ("ab", "ab", 0, True),
+        ("ab", b"ab", 0, False),
+        ({"a": 1.0}, {"a": 1.01}, 0.1, True),
+        ({"a": 1.0}, {"a": 1.2}, 0.1, False),
+        ({"a": 1.0}, {"b": 1.0}, 0.1, False),
+        ({"a": np.ones(2)}, {"a": np.ones(2)}, 0, True),
+        ({1, 2}, {2, 1}, 0, True),
+        ({1, 2}, {2}, 0, False),
+        (None, None, 0, True),
+        (None, 0, 1, False),
+        (None, [1], 1, False),
+        ((x for x in [1]), [1], 0, False),
+        (float("nan"), float("nan"), 1, False),
+    ],
+)
+def test_same(a, b, tolerance, equal):
+    assert same(a, b, tolerance) is equal
