@@ -1,0 +1,5 @@
+"""Questions about a picture."""
+
+from fmnotes.museum.referents import referring_expression, resolve
+
+__all__ = ["referring_expression", "resolve"]
