@@ -172,7 +172,7 @@ def run(names: list[str], profile: str = QUICK, everything: bool = False, root: 
             outcomes[notebook] = outcome
             if outcome.message:
                 print(f"\n{notebook} {outcome.status}. {outcome.message}\n", flush=True)
-    print(f"\nProfile {profile}; executed copies in {records._runs(root) / profile}\n")
+    print(f"\nProfile {profile}; executed copies in {os.path.relpath(records._runs(root) / profile)}\n")
     print(table(list(outcomes.values())))
     for outcome in outcomes.values():
         if outside := [name for name, verdict in outcome.verdicts if verdict == "outside"]:
@@ -208,9 +208,17 @@ def _execute(source: Path, copy: Path, parameters: dict, label: str, environment
     os.environ.update(environment)
     import papermill
 
-    message, bar = "", {"desc": label, "dynamic_ncols": True}
-    try:  # in the notebook's own folder, as JupyterLab does
-        papermill.execute_notebook(source, copy, parameters, kernel_name="python3", cwd=source.parent, progress_bar=bar)
+    message = ""
+    try:
+        papermill.execute_notebook(
+            source,
+            copy,
+            parameters,
+            kernel_name="python3",
+            cwd=source.parent,  # as JupyterLab does
+            progress_bar={"desc": label, "dynamic_ncols": True},
+            extra_arguments=["--log-level=CRITICAL"],  # the kernel's own log would tear the progress bar
+        )
     except papermill.PapermillExecutionError as error:
         message = f"This is the cell that failed, and its error:\n\n{error.source}\n{error}"
     except KeyboardInterrupt:

@@ -1,5 +1,7 @@
 """Every committed notebook keeps the contract, and every rule of it finds the notebook that breaks it."""
 
+import subprocess
+import sys
 from copy import deepcopy
 
 import nbformat
@@ -165,3 +167,14 @@ def test_addresses_and_relative_paths_are_no_places(good, text):
 def test_magics_are_no_syntax_errors(good):
     edit(good, 2, "show(STEPS)", "%matplotlib inline\n!ls\nshow(STEPS)")
     assert problems(good) == []
+
+
+def test_nbval_compares_what_the_records_cell_prints(good, tmp_path):
+    good.cells = good.cells[-1:]
+    good.cells[0].update(source="print('x.steps 3 inside')  # stands for record.report()", execution_count=1)
+    nbformat.write(good, tmp_path / "same.ipynb")
+    good.cells[0].outputs[0].text = "x.steps 3 outside\n"
+    nbformat.write(good, tmp_path / "differs.ipynb")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--nbval-lax", "--nbval-current-env"]
+    done = subprocess.run([*command, str(tmp_path)], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and "1 failed, 1 passed" in done.stdout
