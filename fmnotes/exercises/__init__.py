@@ -15,7 +15,7 @@ import numpy as np
 
 from fmnotes.checks import same
 
-CHAPTERS: dict[str, str] = {}
+CHAPTERS: dict[str, str] = {"01": "bpe"}
 """The part of an exercise's id before the dot, and the module in this folder: "01" and "bpe"."""
 
 

@@ -8,27 +8,29 @@ A rule is a list of alternatives with integer weights. An alternative is a templ
     "{who}"                 say what is remembered as `who`
     "<event>"               continue with an alternative of the rule `event`
 
-A variable that is already remembered is not drawn again: pass `facts` and the same template that invents a page about an
-exhibit writes the page about *this* exhibit. An alternative may stand under a condition (`when`) and may change what is
-remembered once it has been said (`then`): that is how a story knows who holds the key.
+A variable that is already remembered is not drawn again: pass `facts`, and the same template that invents a page about
+an exhibit writes the page about *this* exhibit. An alternative may stand under a condition (`when`) and may change what
+is remembered once it has been said (`then`): that is how a story knows who holds the key.
 
 The score of a text is the probability that sampling says it, summed over every way to say it:
 
     p(text) = Σ_derivations Π_choices  weight / Σ weights
 
-Ordinary probabilistic context-free grammars do this without memory (Manning & Schütze 1999, ch. 11); with memory the set
-of states is too large to table, so derivations are followed one by one and dropped at the first letter that differs.
+Ordinary probabilistic context-free grammars do this without memory (Manning & Schütze 1999, ch. 11); with memory the
+states are too many to table, so derivations are followed one by one and dropped at the first letter that differs.
 """
 
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
 
 Facts = Mapping[str, object]
+NOTHING: Facts = MappingProxyType({})
 FORMS: dict[str, Callable[[str], str]] = {
     "": lambda value: value,
     "cap": lambda value: value[:1].upper() + value[1:],
@@ -101,7 +103,7 @@ class Words:
 
 
 class State:
-    """A domain that depends on what is remembered: `among(facts)` lists its values; `anything` holds all it could be."""
+    """A domain that depends on what is remembered: `among(facts)` lists it now; `anything` holds all it could be."""
 
     def __init__(self, among: Callable[[Facts], Sequence[str]], anything: Words):
         self.among, self.anything = among, anything
@@ -148,7 +150,7 @@ def _compile(template: str) -> tuple:
 
 @dataclass
 class Grammar:
-    """Rules and domains. A rule's alternatives may be written as `Alt`, as (weight, template), or as a bare template."""
+    """Rules and domains. A rule's alternatives are written as `Alt`, as (weight, template), or as a bare template."""
 
     rules: Mapping[str, Sequence[Alt | tuple[int, str] | str]]
     domains: Mapping[str, Words | State | Callable[[Facts], Sequence[str]]]
@@ -171,7 +173,9 @@ class Grammar:
             if isinstance(part, Rule) and part.name not in self._alternatives:
                 raise ValueError(f"rule {name!r} continues with <{part.name}>, which is not a rule: {template!r}")
             if isinstance(part, Slot) and part.form not in FORMS:
-                raise ValueError(f"rule {name!r} asks for the form |{part.form}; there are {sorted(FORMS)}: {template!r}")
+                raise ValueError(
+                    f"rule {name!r} asks for the form |{part.form}, not one of {sorted(FORMS)}: {template!r}"
+                )
             if isinstance(part, Slot) and part.domain:
                 if part.domain not in self.domains:
                     raise ValueError(f"rule {name!r} draws from {part.domain!r}, which is not a domain: {template!r}")
@@ -192,7 +196,9 @@ class Grammar:
             values = [value for value in values if value not in taken]
         return values
 
-    def _read(self, slot: Slot, text: str, position: int, facts: Facts, loose: bool) -> Iterator[tuple[str, int, float]]:
+    def _read(
+        self, slot: Slot, text: str, position: int, facts: Facts, loose: bool
+    ) -> Iterator[tuple[str, int, float]]:
         """Ways to read a slot at a position: (value, position behind it, log-probability)."""
         domain = self.domains.get(slot.domain)
         known = {slot.domain} - {""} or self._domains_of.get(slot.variable, set())
@@ -224,7 +230,7 @@ class Grammar:
 
     # ------------------------------------------------------------------------------------------------ three uses
 
-    def sample(self, start: str, dice: Dice, facts: Facts = {}) -> tuple[str, dict[str, object]]:
+    def sample(self, start: str, dice: Dice, facts: Facts = NOTHING) -> tuple[str, dict[str, object]]:
         """Say something: the text, and all that is remembered at its end."""
         said: list[str] = []
         facts = dict(facts)
@@ -251,7 +257,7 @@ class Grammar:
         return "".join(said), facts
 
     def derivations(
-        self, text: str, start: str, facts: Facts = {}, loose: bool = False, furthest: list[int] | None = None
+        self, text: str, start: str, facts: Facts = NOTHING, loose: bool = False, furthest: list[int] | None = None
     ) -> Iterator[tuple[float, dict[str, object]]]:
         """Every way to say exactly this text: (log-probability, what is remembered at its end).
 
@@ -282,18 +288,18 @@ class Grammar:
             elif callable(part):
                 threads.append((position, rest, facts if loose else facts | dict(part(facts)), score))
 
-    def logprob(self, text: str, start: str, facts: Facts = {}) -> float:
+    def logprob(self, text: str, start: str, facts: Facts = NOTHING) -> float:
         """log p(text) in nats, over all derivations; −∞ if the grammar cannot say it."""
         scores = [score for score, _ in self.derivations(text, start, facts)]
         return float(np.logaddexp.reduce(scores)) if scores else -math.inf
 
-    def sayable_until(self, text: str, start: str, facts: Facts = {}, loose: bool = False) -> int:
+    def sayable_until(self, text: str, start: str, facts: Facts = NOTHING, loose: bool = False) -> int:
         """How many characters of the text can be said before it leaves the language: len(text) if all of it can."""
         furthest = [0]
         complete = any(True for _ in self.derivations(text, start, facts, loose, furthest))
         return len(text) if complete else min(furthest[0], len(text) - 1)
 
-    def texts(self, start: str, facts: Facts = {}) -> Iterator[tuple[str, float]]:
+    def texts(self, start: str, facts: Facts = NOTHING) -> Iterator[tuple[str, float]]:
         """Every derivation of a small grammar: (text, probability). The probabilities sum to one."""
         threads: list[tuple[str, Stack, dict, float]] = [("", (Rule(start), None), dict(facts), 1.0)]
         while threads:

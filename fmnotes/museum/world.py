@@ -25,7 +25,7 @@ SPLITS = ("train", "validation", "test", "composition")
 
 
 def dice_for(config: str, split: str, *seed: int) -> Dice:
-    """The dice of one stream. Splits and configurations never share a seed, so training data are disjoint from tests."""
+    """The dice of one stream. No two splits or configurations share a seed: training data are not the tests'."""
     if split not in SPLITS:
         raise ValueError(f"there is no split {split!r} in the museum; there are {', '.join(SPLITS)}")
     return Dice(SPLITS.index(split), zlib.crc32(config.encode()), *seed)
