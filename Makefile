@@ -22,7 +22,6 @@ run: $(READY) ## execute the notebooks; one of them with NOTEBOOK=01_bpe, with o
 	@$(BIN)/python -m fmnotes run --profile $(PROFILE) $(NOTEBOOK)
 
 test: $(READY) ## run every test, then every notebook in the smoke profile
-	$(BIN)/ruff check
 	$(OFFLINE) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile \
 		--nbval-lax --nbval-current-env --nbval-cell-timeout 300 notebooks tests
 	$(OFFLINE) $(BIN)/python -m fmnotes run --all --profile smoke

@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import sys
 import tomllib
 
 import pytest
@@ -75,3 +76,10 @@ def test_no_file_names_a_place_on_a_machine_or_a_registry():
         found += [f"{path.relative_to(ROOT)}: {match[0]}" for match in PLACES.finditer(text)]
         found += [f"{path.relative_to(ROOT)}: {match[0]}" for match in REGISTRIES.finditer(text)]
     assert not found
+
+
+def test_the_code_and_the_notebooks_keep_the_style():
+    done = subprocess.run(
+        [sys.executable, "-m", "ruff", "check"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
