@@ -134,17 +134,13 @@ class Tokenizer:
         """Whether the whole text is ordinary; raises if it is not and must be."""
         if mode not in _MODES:
             raise ValueError(f"special_tokens must be one of {_MODES}, not {mode!r}")
-        if mode == "ignore":
-            return True
-        for token in self.special_tokens:
-            if token in text:
-                if mode == "refuse":
-                    raise ValueError(
-                        f'the text contains the special token {token!r}: pass special_tokens="allow" to encode it as '
-                        'one, or "ignore" as ordinary text'
-                    )
-                return False
-        return True
+        found = self._special.search(text) if self.special_tokens and mode != "ignore" else None
+        if found and mode == "refuse":
+            raise ValueError(
+                f'the text contains the special token {found[0]!r}: pass special_tokens="allow" to encode it as one, '
+                'or "ignore" as ordinary text'
+            )
+        return not found
 
     def _encode_ordinary(self, text: str) -> list[int]:
         try:
@@ -218,7 +214,7 @@ class Tokenizer:
             **names,
             "extra_special_tokens": [token for token in self.special_tokens if token not in _CONFIG_NAMES],
         }
-        files = {"tokenizer.json": self._to_json(), "tokenizer_config.json": json.dumps(config, indent=2) + "\n"}
+        files = {"tokenizer.json": self.to_json(), "tokenizer_config.json": json.dumps(config, indent=2) + "\n"}
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder, prefix=".saving-") as half_written:
             for name, content in files.items():
@@ -226,7 +222,8 @@ class Tokenizer:
             for name in files:
                 os.replace(Path(half_written) / name, folder / name)
 
-    def _to_json(self) -> str:
+    def to_json(self) -> str:
+        """The content of `tokenizer.json`."""
         import tokenizers
         from tokenizers import AddedToken, decoders, models, pre_tokenizers
 
