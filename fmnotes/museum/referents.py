@@ -1,7 +1,7 @@
 """Words that point at things: "small red circle", "the only star", "the object left of the blue star".
 
-A description says what a thing may look like; several things may match. A referring expression begins with "the" and means
-one object of the scene, or nothing: an expression that fits two objects does not refer.
+A description says what a thing may look like; several things may match. A referring expression begins with "the" and
+means one object of the scene, or nothing: an expression that fits two objects does not refer.
 """
 
 import re
@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-from fmnotes.museum.grammar import Dice
-from fmnotes.museum.scenes import EXTREMES, RELATIONS, Object, Scene, extreme
+from fmnotes.museum.grammar import FORMS, Dice
+from fmnotes.museum.scenes import EXTREMES, RELATIONS, Object, Scene, Sketch, extreme
 from fmnotes.museum.world import COLOURS, SHAPES, SIZES
 
 # How a relation may be said, and which one is meant.
@@ -29,9 +29,7 @@ class Description(NamedTuple):
     shape: str = ""
 
     def fits(self, thing: Object) -> bool:
-        return (
-            self.size in ("", thing.size) and self.colour in ("", thing.colour) and self.shape in ("", thing.shape)
-        )
+        return self.size in ("", thing.size) and self.colour in ("", thing.colour) and self.shape in ("", thing.shape)
 
     def among(self, scene: Scene) -> list[Object]:
         return [thing for thing in scene.objects if self.fits(thing)]
@@ -39,9 +37,16 @@ class Description(NamedTuple):
     def __str__(self) -> str:
         return " ".join(word for word in (self.size, self.colour, self.shape or "object") if word)
 
+    def __format__(self, form: str) -> str:
+        """f"{d}" is "orange cross", f"{d:a}" is "an orange cross", f"{d:s}" is "orange crosses"."""
+        if form == "s":
+            return f"{self}es" if self.shape == "cross" else f"{self}s"
+        return FORMS[form](str(self))
+
     @property
-    def plural(self) -> str:
-        return f"{self}es" if self.shape == "cross" else f"{self}s"
+    def sketch(self) -> Sketch:
+        """The fields that are not left open."""
+        return {name: value for name, value in self._asdict().items() if value}
 
 
 def _one_of(words: Sequence[str]) -> str:
@@ -67,31 +72,46 @@ def description(text: str) -> Description | None:
         return None
     size, colour, shape, _ = match.groups(default="")
     read = Description(size, colour, "" if shape == "object" else shape)
-    return read if text in (str(read), read.plural) else None
+    return read if text in (f"{read}", f"{read:s}") else None
 
 
-def resolve(text: str, scene: Scene) -> Object | None:
-    """The one object that a referring expression means in this scene; None if it means none, or fits several.
+class Referent(NamedTuple):
+    """A referring expression, taken apart."""
 
-    >>> resolve("the object left of the blue star", scene)
-    Object(colour='red', shape='heart', size='small', row=2, column=0)
-    """
+    marker: str  # "", "only", or one of EXTREMES
+    what: Description
+    relation: str = ""  # one of RELATIONS, or ""
+    landmark: Description | None = None
+
+    def among(self, scene: Scene) -> Object | None:
+        """The one object that is meant in this scene; None if there is none, or several."""
+        things = self.what.among(scene)
+        if self.landmark:
+            landmarks = self.landmark.among(scene)
+            if len(landmarks) != 1:
+                return None
+            things = [thing for thing in things if RELATIONS[self.relation](thing, landmarks[0])]
+        if self.marker in EXTREMES:
+            return extreme(self.marker, things) if len(things) > 1 else None
+        return things[0] if len(things) == 1 else None
+
+
+@lru_cache(maxsize=4096)
+def referent(text: str) -> Referent | None:
+    """Read "the leftmost star" or "the object above the red heart"; None if the text is no such thing."""
     match = _REFERENT.fullmatch(text)
     if match is None:
         return None
-    marker, what, said, landmark = match.groups()
-    what, landmark = description(what), description(landmark) if landmark else None
-    if what is None or (said and landmark is None):
-        return None
-    things = what.among(scene)
-    if said:
-        landmarks = landmark.among(scene)
-        if len(landmarks) != 1:
-            return None
-        things = [thing for thing in things if RELATIONS[SAID[said]](thing, landmarks[0])]
-    if marker in EXTREMES and len(things) > 1:
-        return extreme(marker, things)
-    return things[0] if len(things) == 1 and marker not in EXTREMES else None
+    marker, what, said, landmark = match.groups(default="")
+    read = Referent(marker, description(what), SAID.get(said, ""), description(landmark) if landmark else None)
+    singular = str(read.what) == what and (not landmark or str(read.landmark) == landmark)
+    return read if singular else None
+
+
+def resolve(text: str, scene: Scene) -> Object | None:
+    """The one object that a referring expression means in this scene; None if it means none, or fits several."""
+    read = referent(text)
+    return read and read.among(scene)
 
 
 def referring_expression(scene: Scene, dice: Dice, target: Object | None = None) -> tuple[str, Object]:

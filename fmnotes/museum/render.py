@@ -1,11 +1,12 @@
 """Pictures of scenes: 64×64 RGB, drawn from signed distances, with NumPy alone.
 
 The signed distance of a point to a shape is negative inside and positive outside. Measured in pixels it gives an
-anti-aliased edge at once: a pixel is covered by clip(½ − distance, 0, 1). (Shapes after I. Quilez, "2D distance functions".)
+anti-aliased edge at once: a pixel is covered by clip(½ − distance, 0, 1). The distances are those of elementary
+geometry; a catalogue of such functions is I. Quilez, "2D distance functions".
 
-Nothing in a picture is at its ideal value. Each object has its own place in the cell, its own radius, angle and shade; the
-ground has its own brightness, tint and slope, and every pixel its noise. All of it follows from the scene's seed. An object
-never leaves its cell, so two never touch.
+Nothing in a picture is at its ideal value. Each object has its own place in the cell, its own radius, angle and shade;
+the ground has its own brightness, tint and slope, and every pixel its noise. All of it follows from the scene's seed.
+An object never leaves its cell, so two never touch.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,7 +14,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from fmnotes.museum.scenes import CELLS, GRID, MOST_OBJECTS, Scene
+from fmnotes.museum.scenes import GRID, MOST_OBJECTS, Scene
 
 SIDE = 64  # pixels
 CELL = SIDE // GRID
@@ -34,7 +35,7 @@ GROUND = {"brightness": 26.0, "tint": 14.0, "slope": 14.0, "noise": 14.0}  # at 
 Array = Float[np.ndarray, "*pixels"]
 
 
-# ----------------------------------------------------------------------- shapes, of radius one, x to the right and y upwards
+# ------------------------------------------------------------------ shapes, of radius one, x to the right and y upwards
 
 
 def circle(x: Array, y: Array) -> Array:
@@ -82,7 +83,7 @@ DISTANCE: dict[str, Callable[[Array, Array], Array]] = {
 }
 
 
-# ---------------------------------------------------------------------------------------------------------------- pictures
+# ------------------------------------------------------------------------------------------------------------- pictures
 
 _GROUND, _OBJECT = 8, 8  # how many random numbers the ground, and each object, may use
 _SETTINGS = _GROUND + MOST_OBJECTS * _OBJECT

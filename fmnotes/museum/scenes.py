@@ -1,7 +1,7 @@
 """What can stand in a picture: one to four objects on a 4×4 grid, drawn from a known distribution.
 
-A scene says what is there and where; `render.py` makes the picture. Everything that captions and questions claim is decided
-here, in one place: each relation and each position has exactly one definition, on the cells of the grid.
+A scene says what is there and where; `render.py` makes the picture. Everything that captions and questions claim is
+decided here, in one place: each relation and each position has exactly one definition, on the cells of the grid.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -30,7 +30,7 @@ class Object:
             if value not in known:
                 raise ValueError(f"an object cannot be {value!r}; there are {', '.join(known)}")
         if (self.row, self.column) not in CELLS:
-            raise ValueError(f"cell ({self.row}, {self.column}) is not on the grid; rows and columns are 0 to {GRID - 1}")
+            raise ValueError(f"cell {self.cell} is not on the grid; rows and columns are 0 to {GRID - 1}")
 
     @property
     def pair(self) -> tuple[str, str]:
@@ -65,7 +65,7 @@ class Scene:
         return {"objects": [asdict(thing) for thing in self.objects], "seed": self.seed}
 
 
-# ---------------------------------------------------------------------------------------------------- what holds in a scene
+# ------------------------------------------------------------------------------------------------ what holds in a scene
 
 # "a is left of b": a's column comes before b's, whatever their rows. The four others likewise.
 RELATIONS: dict[str, Callable[[Object, Object], bool]] = {
@@ -75,7 +75,7 @@ RELATIONS: dict[str, Callable[[Object, Object], bool]] = {
     "below": lambda a, b: a.row > b.row,
 }
 
-# The part of the picture that an object stands in: a half, a quarter, one of the four corner cells, the four inner cells.
+# The part of the picture that an object stands in: a half, a quarter, the four corner cells, the four inner cells.
 POSITIONS: dict[str, Callable[[Object], bool]] = {
     "on the left": lambda a: a.column < GRID // 2,
     "on the right": lambda a: a.column >= GRID // 2,
@@ -107,7 +107,7 @@ def extreme(direction: str, objects: Sequence[Object]) -> Object | None:
     return ranked[0]
 
 
-# ---------------------------------------------------------------------------------------------------------------- sampling
+# ------------------------------------------------------------------------------------------------------------- sampling
 
 COUNT_WEIGHTS = (2, 3, 4, 3)  # of one, two, three, four objects
 Sketch = Mapping[str, str]  # some of colour, shape and size; the others are free
