@@ -39,7 +39,7 @@ class Run:
         self.notebook, self.profile, self.seed, self.root = notebook, profile, seed, Path(root or ROOT)
         self._entries: dict[str, dict] = {}
         self._cells: dict[str, tuple] = {}
-        self._path = _runs(self.root) / profile / "records" / f"{notebook}.json"
+        self._path = runs_folder(self.root) / profile / "records" / f"{notebook}.json"
         self._path.unlink(missing_ok=True)  # an older run's numbers are not this run's
 
     def __call__(
@@ -136,7 +136,7 @@ def verdicts(profile: str, notebook: str, root: Path | None = None) -> list[tupl
         committed value, and unit and limit agree too; "new" if nothing is committed under the name; else "outside",
         also for a committed record that the fresh run did not write.
     """
-    fresh = _read(_runs(Path(root or ROOT)) / profile / "records" / f"{notebook}.json")
+    fresh = _read(runs_folder(Path(root or ROOT)) / profile / "records" / f"{notebook}.json")
     committed = load(profile, root)
     pairs = [(name, _verdict(committed.get(name), entry)) for name, entry in fresh.items()]
     lost = [name for name, entry in committed.items() if entry["notebook"] == notebook and name not in fresh]
@@ -172,7 +172,7 @@ def commit(profile: str, root: Path | None = None) -> list[str]:
     if profile == "smoke":
         raise ValueError("records of the smoke profile are not committed: its numbers mean nothing")
     root = Path(root or ROOT)
-    fresh = {path.stem: _read(path) for path in sorted((_runs(root) / profile / "records").glob("*.json"))}
+    fresh = {path.stem: _read(path) for path in sorted((runs_folder(root) / profile / "records").glob("*.json"))}
     if not fresh:
         raise FileNotFoundError(f"no fresh records of profile {profile}: make some with `make run PROFILE={profile}`")
     before = load(profile, root)
@@ -298,7 +298,8 @@ def _versions() -> dict[str, str]:
     return versions
 
 
-def _runs(root: Path) -> Path:
+def runs_folder(root: Path) -> Path:
+    """Where runs leave their records and copies: ``$FMNOTES_RUNS``, or the folder ``runs`` of the project."""
     return Path(os.environ.get("FMNOTES_RUNS") or root / "runs")
 
 

@@ -119,7 +119,7 @@ def needs(notebook: str, root: Path = ROOT) -> list[str]:
 
 def run_one(notebook: str, profile: str, parameters: dict, label: str, root: Path = ROOT) -> Outcome:
     """Run one notebook in a process of its own, so that its peak memory is its own, and compare its records."""
-    runs = records._runs(root).resolve() / profile
+    runs = records.runs_folder(root).resolve() / profile
     source, copy = root / "notebooks" / f"{notebook}.ipynb", runs / f"{notebook}.ipynb"
     fresh = runs / "records" / f"{Path(notebook).name}.json"
     copy.parent.mkdir(parents=True, exist_ok=True)
@@ -172,7 +172,7 @@ def run(names: list[str], profile: str = QUICK, everything: bool = False, root: 
             outcomes[notebook] = outcome
             if outcome.message:
                 print(f"\n{notebook} {outcome.status}. {outcome.message}\n", flush=True)
-    print(f"\nProfile {profile}; executed copies in {os.path.relpath(records._runs(root) / profile)}\n")
+    print(f"\nProfile {profile}; executed copies in {os.path.relpath(records.runs_folder(root) / profile)}\n")
     print(table(list(outcomes.values())))
     for outcome in outcomes.values():
         if outside := [name for name, verdict in outcome.verdicts if verdict == "outside"]:
