@@ -232,7 +232,7 @@ def _execute(source: Path, copy: Path, parameters: dict, label: str, environment
 def _interrupt_once(number, frame) -> None:
     """Unwind as Ctrl-C does, so that papermill ends the kernel, and let no second signal disturb it."""
     for either in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(either, signal.SIG_IGN)
+        signal.signal(either, lambda *_: None)
     raise KeyboardInterrupt
 
 

@@ -122,7 +122,8 @@ def test_the_peak_is_the_kernels_own(one_of_each):
 
 
 def test_a_profile_sets_parameters(root, capfd):
-    write(root, "01_a", "assert STEPS == 7 and PROFILE == 'real' and isinstance(STEPS, int)")
+    folder = "import os\nassert os.path.basename(os.getcwd()) == 'notebooks'"
+    write(root, "01_a", "assert STEPS == 7 and PROFILE == 'real' and isinstance(STEPS, int)", folder)
     write(root, "02_b")
     write_profile(root, "real", "01_a: {STEPS: 7}")
     assert run([], "real", root=root) == 0
