@@ -96,7 +96,11 @@ def _museum_build(chosen: argparse.Namespace) -> int:
 def _museum_sample(chosen: argparse.Namespace) -> int:
     from fmnotes.museum import build
 
-    build.sample(chosen.config, chosen.count, chosen.seed)
+    try:
+        build.sample(chosen.config, chosen.count, chosen.seed)
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return 2
     return 0
 
 
