@@ -110,7 +110,7 @@ ASK: dict[str, dict[str, Wordings]] = {
     "wing": {
         "floor": (
             ("On which floor is {it}?", "To which floor do the stairs to {it} lead?"),
-            ("How high up is {it}?", "Which storey holds {it}?"),
+            ("How high is {it}?", "Which storey holds {it}?"),
         ),
         "paint": (
             ("Which paint covers the walls of {it}?", "What colour are the walls of {it}?"),
