@@ -103,6 +103,19 @@ def resolve(name: str) -> Path | str:
     return name
 
 
+def checkpoint(name: str) -> Path:
+    """The folder of a shipped checkpoint, like "tokenizer-museum".
+
+    Raises:
+        FileNotFoundError: if there is none of that name; it lists those that are there.
+    """
+    folder = ROOT / "data" / "checkpoints"
+    if not (folder / name).is_dir():
+        there = ", ".join(sorted(place.name for place in folder.glob("*/"))) or "none"
+        raise FileNotFoundError(f"there is no checkpoint {name!r} under data/checkpoints; there are: {there}")
+    return folder / name
+
+
 def data_hash(rows: Iterable) -> str:
     """A hash of rows (dicts, texts, numbers, pictures, arrays) that two runs on the same data share, for records."""
     digest = hashlib.sha256()

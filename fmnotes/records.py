@@ -128,6 +128,35 @@ def load(profile: str, root: Path | None = None) -> dict[str, dict]:
     return _read(Path(root or ROOT) / "data" / "records" / f"{profile}.json")
 
 
+def show(profile: str, notebook: str, root: Path | None = None) -> None:
+    """Print the committed records of a notebook in a profile that ran elsewhere, with where they come from."""
+    entries = {name: entry for name, entry in load(profile, root).items() if entry["notebook"] == notebook}
+    if not entries:
+        print(f"Nothing is recorded yet: `make run NOTEBOOK={notebook} PROFILE={profile}` does.")
+        return
+    width, first = max(map(len, entries)), next(iter(entries.values()))
+    for name, entry in entries.items():
+        limit = "" if entry["limit"] is None else f"   limit {_number(entry['limit'])}"
+        print(f"{name:{width}}  {_number(entry['value']):>8} {entry['unit']}{limit}")
+    versions = ", ".join(f"{package} {number}" for package, number in first["versions"].items())
+    print(f"profile {profile}, seed {first['seed']}, {first['device']}; {versions}")
+
+
+def save_cost(profile: str, notebook: str, seconds: float, peak: int, root: Path | None = None) -> None:
+    """Note what a run took (wall time; peak memory in bytes), for ``commit``."""
+    path = runs_folder(Path(root or ROOT)) / profile / "costs" / f"{notebook}.json"
+    _write(path, {"seconds": round(seconds), "gigabytes": round(peak / 1e9, 1)})
+
+
+def print_cost(notebook: str, profile: str = "quick", root: Path | None = None) -> None:
+    """Print what the last committed run of a notebook took."""
+    cost = _read(Path(root or ROOT) / "data" / "records" / "costs.json").get(profile, {}).get(notebook)
+    if cost:
+        print(f"Measured: {cost['seconds']} s and {cost['gigabytes']} GB of memory on two cores, profile {profile}.")
+    else:
+        print(f"What a run in the profile {profile} takes is not measured yet.")
+
+
 def verdicts(profile: str, notebook: str, root: Path | None = None) -> list[tuple[str, str]]:
     """Compare a notebook's fresh records with the committed ones.
 
@@ -186,7 +215,17 @@ def commit(profile: str, root: Path | None = None) -> list[str]:
         raise ValueError("records that prove nothing are not committed:\n" + "\n".join(found))
     records = dict(sorted(records.items(), key=lambda item: item[1]["notebook"]))
     _write(root / "data" / "records" / f"{profile}.json", records)
+    _commit_costs(profile, root)
     return [name for name in before | records if before.get(name) != records.get(name)]
+
+
+def _commit_costs(profile: str, root: Path) -> None:
+    path = root / "data" / "records" / "costs.json"
+    costs = _read(path)
+    for fresh in sorted((runs_folder(root) / profile / "costs").glob("*.json")):
+        costs.setdefault(profile, {})[fresh.stem] = _read(fresh)
+    if costs:
+        _write(path, costs)
 
 
 def render(root: Path | None = None) -> list[str]:

@@ -146,6 +146,7 @@ def run_one(notebook: str, profile: str, parameters: dict, label: str, root: Pat
         message = f"It wrote no records. Its last cell needs Run({Path(notebook).name!r}, profile=PROFILE, seed=SEED)."
     if message:
         return Outcome(notebook, "failed", seconds, peak, message)
+    records.save_cost(profile, Path(notebook).name, seconds, peak, root)
     return Outcome(notebook, "passed", seconds, peak, "", records.verdicts(profile, Path(notebook).name, root))
 
 

@@ -1,0 +1,70 @@
+"""The museum: one small world for all notebooks, drawn from known distributions.
+
+Read `grammar.py` first (how its languages are written, sampled and scored), then `scenes.py` and `render.py` (what can
+be seen), `captions.py` and `questions.py` (what can be said and asked about it), `catalogue.py` and `knowledge.py`
+(what can be known), `stories.py` (what happens there), `prompt.py` and `mixture.py` (how it is laid out for a model).
+"""
+
+import math
+from collections.abc import Iterator
+
+from fmnotes.museum import captions, catalogue, knowledge, pages, questions, scenes, stories
+from fmnotes.museum.grammar import Dice
+from fmnotes.museum.mixture import texts
+from fmnotes.museum.prompt import SPECIAL_TOKENS
+from fmnotes.museum.render import render
+from fmnotes.museum.scenes import Object, Scene
+from fmnotes.museum.world import COLOURS, HELD_OUT_PAIRS, PAIRS, SHAPES, SIZES, SPLITS, TRAIN_PAIRS
+
+__all__ = [
+    "COLOURS", "CONFIGS", "Dice", "HELD_OUT_PAIRS", "Object", "PAIRS", "SHAPES", "SIZES", "SPECIAL_TOKENS", "SPLITS",
+    "Scene", "TRAIN_PAIRS", "logprob", "render", "stream", "texts", "with_pictures",
+]  # fmt: skip
+
+CONFIGS = {
+    "scenes": scenes.stream,
+    "captions": captions.stream,
+    "questions": questions.stream,
+    "pages": catalogue.stream,
+    "knowledge": knowledge.stream,
+    "stories": stories.stream,
+}
+
+
+def stream(config: str, split: str = "train", seed: int = 0) -> Iterator[dict]:
+    """Rows of a configuration, without end; the same rows for the same split and seed."""
+    if config not in CONFIGS:
+        raise ValueError(f"the museum has no configuration {config!r}; there are {', '.join(CONFIGS)}")
+    return CONFIGS[config](split, seed)
+
+
+def logprob(text: str, given: Scene | tuple | None = None, split: str = "train") -> float:
+    """log p(text | given) in nats, exactly; −∞ for a text that cannot be said.
+
+    Args:
+        text: a story or a page (nothing given), a caption (a scene given), or an answer.
+        given: None; a `Scene`; (question, scene) for what can be seen; (row, pages) for what can be read.
+        split: whose names a page draws from; only pages depend on it.
+    """
+    if given is None:
+        story = stories.logprob(text)
+        return story if story > -math.inf else pages.logprob(text, split)
+    if isinstance(given, Scene):
+        return captions.logprob(text, given)
+    question, evidence = given
+    if isinstance(evidence, Scene):
+        return questions.logprob(text, question, evidence)
+    return knowledge.logprob(text, question, evidence)
+
+
+def with_pictures(dataset):
+    """The data set with a column `image` (64×64 RGB, uint8), rendered from each row's scene when it is read."""
+
+    def add_pictures(batch: dict[str, list]) -> dict[str, list]:
+        rows = [
+            {"objects": objects, "seed": seed} for objects, seed in zip(batch["objects"], batch["seed"], strict=True)
+        ]
+        batch["image"] = [render([Scene.from_row(row)])[0] if row["objects"] else None for row in rows]
+        return batch
+
+    return dataset.with_transform(add_pictures)
