@@ -19,7 +19,7 @@ GPT2_PATTERN = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s
 
 BLOCK = 1 << 16  # characters of a stream that are worth looking at in one go
 BATCH = 1 << 23  # characters that one worker process counts in one go
-LARGE = 1 << 26  # characters counted in this process before others are started: starting them costs about a second
+LARGE = 1 << 26  # characters counted in this process before others are started, which takes time as well
 
 # Where GPT-2's pattern ends a piece whatever comes before or after: before whitespace, and between punctuation and a
 # letter or digit (so that scripts without spaces can be cut too; not after an apostrophe, which may be a contraction).
