@@ -578,5 +578,5 @@ def test_an_answer_is_taken_apart_and_scored_by_its_value():
     assert prompt.cited("unknown") == ("unknown", None)
     for good in ("It was made by Talo Brenik. [2]", "It was made by Talo Brenik.", "Talo Brenik"):
         assert prompt.says(good, "Talo Brenik")
-    for bad in ("unknown", "It was made by Talo Brenik and others. [2]", "Otalo Brenik", "Talo Brenika", ""):
+    for bad in ("unknown", "It was made by Talo Brenik and others. [2]", "xTalo Brenik", "Talo Brenika", ""):
         assert not prompt.says(bad, "Talo Brenik")
