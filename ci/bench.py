@@ -8,7 +8,8 @@ from tiktoken_ext.openai_public import r50k_pat_str
 from tokenizers import Tokenizer as HuggingFaceTokenizer
 from tokenizers import models, pre_tokenizers, trainers
 
-from fmnotes.bpe import SPECIAL_TOKENS, Tokenizer, train_bpe
+from fmnotes.bpe import Tokenizer, train_bpe
+from fmnotes.museum import SPECIAL_TOKENS
 
 STORIES = "roneneldan/TinyStories"
 VOCAB_SIZE = 10_000

@@ -19,7 +19,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fmnotes import bpe
-from fmnotes.bpe import GPT2_PATTERN, SPECIAL_TOKENS, Tokenizer, pieces, train_bpe
+from fmnotes.bpe import GPT2_PATTERN, Tokenizer, pieces, train_bpe
+from fmnotes.museum import SPECIAL_TOKENS
 
 # --- a naive implementation: every line is the definition, nothing is reused ---------------------------------------
 

@@ -8,7 +8,4 @@ from fmnotes.bpe.pieces import GPT2_PATTERN
 from fmnotes.bpe.tokenizer import Tokenizer
 from fmnotes.bpe.trainer import train_bpe
 
-# The special tokens of all notebooks, in the order of their ids: end, pad, image, page, question, answer.
-SPECIAL_TOKENS = ("<|endoftext|>", "<|pad|>", "<|image|>", "<|page|>", "<|question|>", "<|answer|>")
-
-__all__ = ["GPT2_PATTERN", "SPECIAL_TOKENS", "Tokenizer", "train_bpe"]
+__all__ = ["GPT2_PATTERN", "Tokenizer", "train_bpe"]
