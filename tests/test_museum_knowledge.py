@@ -67,15 +67,28 @@ def test_every_part_is_met_in_training_and_no_combination_in_two_splits(kind):
 def test_a_name_belongs_to_one_kind_and_one_split():
     owner: dict[str, tuple] = {}
     for split in SPLITS:
-        for kind in ("city", "river", "country", "museum", "title", "person"):
-            for name in names.names(split)[kind].values:
+        known = {kind: names.names(split)[kind].values for kind in ("city", "river", "country", "museum", "title")}
+        known |= {part: names.composed(NAME_PARTS[part], split) for part in ("given", "family")}
+        for kind, values in known.items():
+            for name in values:
                 assert owner.setdefault(name, (kind, split)) == (kind, split)
 
 
 def test_a_person_of_a_test_split_has_no_name_of_training():
-    trained = {part for person in names.names("train")["person"].values for part in person.split()}
+    trained = {name for part in (names.GIVEN, names.FAMILY) for name in names.composed(part, "train")}
     for split in SPLITS[1:]:
-        assert not trained & {part for person in names.names(split)["person"].values for part in person.split()}
+        persons = names.names(split)["person"].values
+        assert not trained & {name for i in range(0, len(persons), 97) for name in persons[i].split()}
+
+
+def test_full_names_are_a_domain_like_any_other():
+    given, family = ["Ana", "Anabel", "Bo"], ["Lak", "Lakin"]
+    lazy, listed = names.FullNames(given, family), Words([f"{a} {b}" for a in given for b in family])
+    assert list(lazy.values) == listed.values and lazy.values[1:4] == listed.values[1:4]
+    for text in ("Ana Lakin.", "Anabel Lak", "Bo", "Ana  Lak", "see Bo Lakin"):
+        for position in (0, 4):
+            assert sorted(lazy.read(text, position, "")) == sorted(listed.read(text, position, ""))
+    assert "Bo Lak" in lazy and "Lak Bo" not in lazy and None not in lazy
 
 
 def test_there_are_names_for_a_thousand_museums_in_each_split():

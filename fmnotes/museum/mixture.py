@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 
 from fmnotes.museum import captions, catalogue, knowledge, prompt, stories
-from fmnotes.museum.grammar import Dice
 from fmnotes.museum.world import dice_for
 
 SHARES = {"stories": 4, "pages": 2, "captions": 1, "questions": 3}  # of ten texts
+OF_A_MUSEUM = {"pages": 6, "questions": 9}  # then the next: who meets many museums learns to read, not to remember one
 
 
 def texts(split: str = "train", seed: int = 0) -> Iterator[str]:
@@ -14,9 +14,9 @@ def texts(split: str = "train", seed: int = 0) -> Iterator[str]:
     dice = dice_for("mixture", split, seed)
     sources = {
         "stories": (row["text"] for row in stories.stream(split, seed)),
-        "pages": (row["text"] for row in catalogue.stream(split, seed)),
+        "pages": _pages(split, seed),
         "captions": (dice.choice(row["captions"]) for row in captions.stream(split, seed)),
-        "questions": _answered(split, seed, dice),
+        "questions": _answered(split, seed),
     }
     while True:
         kind = list(SHARES)[dice.weighted(list(SHARES.values()))]
@@ -24,15 +24,27 @@ def texts(split: str = "train", seed: int = 0) -> Iterator[str]:
         yield text if text.endswith(prompt.END) else text + prompt.END
 
 
-def _answered(split: str, seed: int, dice: Dice) -> Iterator[str]:
+def _pages(split: str, seed: int) -> Iterator[str]:
+    dice = dice_for("mixture-pages", split, seed)
+    for about in _museums(split, seed):
+        for page in dice.shuffled(about.pages())[: OF_A_MUSEUM["pages"]]:
+            yield page["text"]
+
+
+def _answered(split: str, seed: int) -> Iterator[str]:
     """Questions that can be answered by reading, with one to five pages in random order; one in five lacks a page."""
+    dice = dice_for("mixture-questions", split, seed)
+    for about in _museums(split, seed):
+        store = about.pages()
+        rows = [row for row in knowledge.questions(about, 2 * OF_A_MUSEUM["questions"]) if row["needs"] == "knowledge"]
+        for row in rows[: OF_A_MUSEUM["questions"]]:
+            size = len(row["pages"]) + dice.below(prompt.MOST_PAGES + 1 - len(row["pages"]))
+            pages = knowledge.context(row, store, dice, size, missing=dice.below(5) == 0)
+            yield prompt.build(row["question"], [page["text"] for page in pages], knowledge.answer(row, pages))
+
+
+def _museums(split: str, seed: int) -> Iterator[catalogue.Museum]:
     index = 0
     while True:
-        about = catalogue.museum(split, seed, index)
-        store = about.pages()
-        for row in knowledge.questions(about):
-            if row["needs"] == "knowledge":
-                size = len(row["pages"]) + dice.below(prompt.MOST_PAGES + 1 - len(row["pages"]))
-                pages = knowledge.context(row, store, dice, size, missing=dice.below(5) == 0)
-                yield prompt.build(row["question"], [page["text"] for page in pages], knowledge.answer(row, pages))
+        yield catalogue.museum(split, seed, index)
         index += 1

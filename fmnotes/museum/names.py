@@ -5,6 +5,8 @@ the splits by the sum of their places, modulo eight: five remainders to training
 every part is met in training, with every remainder, but no combination of one split is ever seen in another.
 """
 
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import cache
 from itertools import product
 
@@ -18,15 +20,36 @@ def parts(*lists: str) -> Parts:
     return tuple(tuple(one.split(",")) for one in lists)
 
 
-BEGIN = "Ba,Be,Bro,Da,De,Do,Fa,Fen,Ga,Hal,Ja,Ka,Ko,La,Lo,Ma,Mi,Na,Or,Pe,Ra,Se,Ta,Vi"
-GIVEN = parts(BEGIN, "bo,da,di,do,la,lia,lin,lo,mir,na,nek,no,ra,ri,ron,sha,ta,van,vi,zo")
-FAMILY = parts(BEGIN, "bek,blom,dal,dric,gan,kers,kin,lak,lund,mas,nik,pell,quist,rell,sen,ski,tov,vard,vek,zin")
-CITY = parts(
-    BEGIN, "berg,bury,castle,dam,ford,gate,grad,haven,holm,mark,minster,mouth,pool,port,stad,stow,ton,vale,vik,wick"
+BEGIN = (
+    "Ba,Be,Bro,Bry,Co,Cu,Da,De,Do,Dru,Fa,Fen,Fi,Ga,Gri,Gwy,Hal,Hes,Ja,Jo,Ka,Ko,Kru,La,Lo,Lu,Ma,Mi,Mo,Na,Ny,"
+    "Or,Pe,Pru,Ra,Re,Ro,Sa,Se,Ta,Thu,Tri,Va,Vi,Wa,Wil,Ye,Zu"
 )
-RIVER = parts(BEGIN, "bra,bre,dour,dra,esk,gris,ine,isse,mer,nube,rne,rthe,sel,ster,thra,tis,une,va,wen,yne")
+GIVEN = parts(
+    BEGIN,
+    "bo,ca,da,di,do,fa,fer,go,ja,ko,la,lia,lin,lo,lu,mir,mo,na,nek,no,pa,pe,ra,ri,ron,sha,shi,so,ta,tte,va,"
+    "van,vi,wen,wyn,xa,ya,yo,za,zo",
+)
+FAMILY = parts(
+    BEGIN,
+    "bek,blom,bru,cott,dal,dell,dric,dwin,fax,gan,gill,gorn,grove,kers,kin,lak,lund,mas,mont,nik,nock,pell,"
+    "penn,quist,rell,rick,sell,sen,ski,smith,son,stock,tov,trell,vard,vek,well,witt,worth,zin",
+)
+CITY = parts(
+    BEGIN,
+    "beck,berg,bourne,bridge,bury,by,castle,chester,cliff,croft,dam,dorf,field,fleet,ford,furt,gate,grad,ham,"
+    "haven,heim,hill,holm,hurst,mark,minster,mouth,pool,port,quay,stad,stead,stow,ton,vale,vik,ville,wall,"
+    "wick,wold",
+)
+RIVER = parts(
+    BEGIN,
+    "bar,bra,bre,brook,dee,dour,dra,esk,finn,flow,gris,harn,ine,isse,jord,keld,lune,mer,nube,onne,paz,quill,"
+    "rne,rthe,runn,sel,sk,sterre,swin,thra,tis,une,var,vre,wash,wend,wey,xe,yne,zarn",
+)
 COUNTRY = parts(
-    BEGIN, "donia,gard,gonia,land,laria,lonia,mania,menia,mora,nesia,nia,reland,ria,shire,sia,stan,thia,tia,via,zia"
+    BEGIN,
+    "bia,burg,dania,den,donia,dora,fenia,gal,gard,gonia,guay,jania,kia,land,laria,lonia,luxe,mania,menia,"
+    "mora,nada,nesia,nia,pania,quia,reland,ria,rhine,shire,sia,soa,stan,tania,thia,tia,tonga,vadia,via,wania,"
+    "zia",
 )
 INSTITUTION = parts(
     "Al,Bel,Bor,Cal,Cor,Dar,Del,Dor,El,Far,Gal,Gor,Hel,Il,Kel,Lor,Mal,Mor,Nor,Sol,Tal,Tor,Val,Vel",
@@ -49,6 +72,41 @@ TITLE = parts(
 REMAINDERS = {"train": (0, 1, 2, 3, 4), "validation": (5,), "test": (6,), "composition": (7,)}
 
 
+class FullNames(Words):
+    """A domain: every given name with every family name, each equally likely; too many to be listed."""
+
+    def __init__(self, given: Sequence[str], family: Sequence[str]):
+        self.given, self.family = Words(given), Words(family)
+        self.values = _Pairs(given, family)
+
+    def __contains__(self, value: object) -> bool:
+        given, _, family = str(value).partition(" ")
+        return given in self.given and family in self.family
+
+    def read(self, text: str, position: int, form: str) -> Iterator[tuple[str, int]]:
+        for given, end in self.given.read(text, position, form):
+            if text.startswith(" ", end):
+                yield from ((f"{given} {family}", stop) for family, stop in self.family.read(text, end + 1, ""))
+
+
+@dataclass(frozen=True)
+class _Pairs(Sequence):
+    """The pairs of two lists in order, each made when it is asked for."""
+
+    first: Sequence[str]
+    second: Sequence[str]
+
+    def __len__(self) -> int:
+        return len(self.first) * len(self.second)
+
+    def __getitem__(self, place):
+        if isinstance(place, slice):
+            return [self[i] for i in range(len(self))[place]]
+        if not 0 <= place < len(self):
+            raise IndexError(f"there are {len(self)} pairs, and none at {place}")
+        return f"{self.first[place // len(self.second)]} {self.second[place % len(self.second)]}"
+
+
 def composed(parts: Parts, split: str, joint: str = "") -> list[str]:
     """The combinations of parts that belong to a split. ValueError if there is no such split."""
     if split not in REMAINDERS:
@@ -64,7 +122,7 @@ def composed(parts: Parts, split: str, joint: str = "") -> list[str]:
 def names(split: str) -> dict[str, Words]:
     """The domains of names in a split: person, city, river, country, museum and title, each name equally likely."""
     return {
-        "person": Words([" ".join(name) for name in product(composed(GIVEN, split), composed(FAMILY, split))]),
+        "person": FullNames(composed(GIVEN, split), composed(FAMILY, split)),
         "city": Words(composed(CITY, split)),
         "river": Words(composed(RIVER, split)),
         "country": Words(composed(COUNTRY, split)),
