@@ -1,0 +1,13 @@
+"""GPT-2 (Radford et al. 2019), as notebook 02 derives it.
+
+A decoder-only transformer with learned positions, LayerNorm before each sublayer and a tied output head. Read
+`model.py` (the network), `attention.py` (its core, and the key-value cache), `loss.py` (the softmax over the
+vocabulary), `checkpoints.py` (to and from `transformers`).
+"""
+
+from fmnotes.gpt2.attention import KVCache, causal_attention
+from fmnotes.gpt2.config import GPT2Config
+from fmnotes.gpt2.loss import IGNORE, linear_cross_entropy
+from fmnotes.gpt2.model import GPT2
+
+__all__ = ["GPT2", "IGNORE", "GPT2Config", "KVCache", "causal_attention", "linear_cross_entropy"]
