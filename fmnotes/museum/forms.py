@@ -165,7 +165,8 @@ class Attribute(Form):
         colour, shape = dice.choice(pairs)
         size = dice.choice(SIZES) if dice.below(3) == 0 else ""
         known = Description(size, shape=shape) if self.type == "colour" else Description(size, colour=colour)
-        known = Description(size) if dice.below(3) == 0 else known
+        if len(pairs) > 1 and dice.below(3) == 0:  # where one pair is the point, half of it must be named
+            known = Description(size)
         way = dice.below(4)
         if way == 0 and known != Description():
             return {"r": f"the {known}"}

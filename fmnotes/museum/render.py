@@ -5,8 +5,8 @@ anti-aliased edge at once: a pixel is covered by clip(½ − distance, 0, 1). Th
 geometry; a catalogue of such functions is I. Quilez, "2D distance functions".
 
 Nothing in a picture is at its ideal value. Each object has its own place in the cell, its own radius, angle and shade;
-the ground has its own brightness, tint and slope, and every pixel its noise. All of it follows from the scene's seed.
-An object never leaves its cell, so two never touch.
+the ground has its own brightness, tint, slope and clouds, and every pixel its noise. All of it follows from the scene's
+seed. An object never leaves its cell, so two never touch.
 """
 
 from collections.abc import Callable, Sequence
@@ -29,8 +29,15 @@ RGB = {
     "white": (244, 244, 242),
 }
 RADIUS = {"small": 4.2, "large": 6.5}  # pixels
-JITTER = {"place": 1.0, "radius": 0.35, "angle": 0.25, "shade": 14.0}  # at most: pixels, pixels, radians, levels of 255
-GROUND = {"brightness": 26.0, "tint": 14.0, "slope": 14.0, "noise": 14.0}  # at most, in levels of 255 around mid-grey
+PLACE = {"small": 2.8, "large": 1.0}  # how far from the middle of its cell an object may stand, in pixels
+JITTER = {"radius": 0.35, "angle": 0.25, "shade": 14.0}  # at most: pixels, radians, levels of 255
+GROUND = {
+    "brightness": 26.0,
+    "tint": 14.0,
+    "slope": 10.0,
+    "clouds": 38.0,
+    "noise": 12.0,
+}  # at most, in levels of 255 around mid-grey
 
 Array = Float[np.ndarray, "*pixels"]
 
@@ -87,7 +94,11 @@ DISTANCE: dict[str, Callable[[Array, Array], Array]] = {
 
 _GROUND, _OBJECT = 8, 8  # how many random numbers the ground, and each object, may use
 _SETTINGS = _GROUND + MOST_OBJECTS * _OBJECT
-_NOISE = SIDE * SIDE * 3 // 8  # random words of eight bytes: one byte for each level of each pixel
+_STEP = 8  # pixels from one point of the lattice of clouds to the next
+_LATTICE = SIDE // _STEP + 1
+_CLOUDS = _LATTICE**2 * 3  # random bytes: one for each level of each point of the lattice
+_NOISE = SIDE * SIDE * 3  # random bytes: one for each level of each pixel
+_WORDS = _SETTINGS + -(-(_CLOUDS + _NOISE) // 8)  # of eight bytes
 
 
 def render(scenes: Sequence[Scene]) -> UInt8[np.ndarray, "n 64 64 3"]:
@@ -95,12 +106,12 @@ def render(scenes: Sequence[Scene]) -> UInt8[np.ndarray, "n 64 64 3"]:
     pictures = np.empty((len(scenes), SIDE, SIDE, 3), np.uint8)
     for start in range(0, len(scenes), 128):  # few enough at a time to stay in the processor's cache
         batch = scenes[start : start + 128]
-        words = np.stack([np.random.PCG64(scene.seed).random_raw(_SETTINGS + _NOISE) for scene in batch])
+        words = np.stack([np.random.PCG64(scene.seed).random_raw(_WORDS) for scene in batch])
         settings = ((words[:, :_SETTINGS] >> 40) * 2.0**-23 - 1).astype(np.float32)  # uniform in [-1, 1)
-        levels = _grounds(settings[:, :_GROUND])
+        textures = _UNIFORM[words[:, _SETTINGS:].copy().view(np.uint8)]
+        levels = _grounds(settings[:, :_GROUND]) + _clouds(textures[:, :_CLOUDS])
         _draw(levels, batch, settings[:, _GROUND:].reshape(len(batch), MOST_OBJECTS, _OBJECT))
-        noise = (np.arange(256, dtype=np.float32) / 127.5 - 1) * np.float32(GROUND["noise"])
-        levels += noise[words[:, _SETTINGS:].copy().view(np.uint8)].reshape(levels.shape)
+        levels += textures[:, _CLOUDS : _CLOUDS + _NOISE].reshape(levels.shape) * np.float32(GROUND["noise"])
         pictures[start : start + 128] = np.clip(levels, 0, 255, out=levels)
     return pictures
 
@@ -112,6 +123,22 @@ def _grounds(settings: Float[np.ndarray, "n 8"]) -> Float[np.ndarray, "n 64 64 3
     across = settings[:, 4, None] * ramp * GROUND["slope"]
     down = settings[:, 5, None] * ramp * GROUND["slope"]
     return (level[:, None, None] + (down[:, :, None] + across[:, None, :])[..., None]).astype(np.float32)
+
+
+_UNIFORM = np.arange(256, dtype=np.float32) / 127.5 - 1  # what a random byte stands for
+_BETWEEN = np.maximum(0, 1 - np.abs(np.arange(SIDE)[:, None] + 0.5 - _STEP * np.arange(_LATTICE)) / _STEP).astype(
+    np.float32
+)
+
+
+def _clouds(lattice: Float[np.ndarray, "n levels"]) -> Float[np.ndarray, "n 64 64 3"]:
+    """Coloured clouds about as large as the objects: levels on a lattice, interpolated (bilinear).
+
+    Without them a linear map of the pixels could subtract the seams between the cells, which are all ground, from their
+    middles, and so read off the colour of an object wherever it stands.
+    """
+    lattice = lattice.reshape(-1, _LATTICE, _LATTICE, 3).transpose(0, 3, 1, 2)
+    return (_BETWEEN @ lattice @ _BETWEEN.T).transpose(0, 2, 3, 1) * np.float32(GROUND["clouds"])
 
 
 def _draw(levels: Float[np.ndarray, "n 64 64 3"], scenes: Sequence[Scene], jitter: Float[np.ndarray, "n 4 8"]) -> None:
@@ -128,7 +155,8 @@ def _draw(levels: Float[np.ndarray, "n 64 64 3"], scenes: Sequence[Scene], jitte
         right, down, grown, turned = random[:, :4].T[..., None, None]
         radius = np.array([RADIUS[thing.size] for _, _, thing in things], np.float32)[:, None, None]
         radius = radius + grown * JITTER["radius"]
-        x, y = middle - right * JITTER["place"], -middle[:, None] - down * JITTER["place"]
+        place = np.array([PLACE[thing.size] for _, _, thing in things], np.float32)[:, None, None]
+        x, y = middle - right * place, -middle[:, None] - down * place
         cos, sin = np.cos(turned * JITTER["angle"]), np.sin(turned * JITTER["angle"])
         covered = np.clip(0.5 - radius * distance((x * cos + y * sin) / radius, (y * cos - x * sin) / radius), 0, 1)
         colour = np.array([RGB[thing.colour] for _, _, thing in things], np.float32)
