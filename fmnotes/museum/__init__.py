@@ -58,13 +58,15 @@ def logprob(text: str, given: Scene | tuple | None = None, split: str = "train")
 
 
 def with_pictures(dataset):
-    """The data set with a column `image` (64×64 RGB, uint8), rendered from each row's scene when it is read."""
+    """The data set with a column `image` (64×64 RGB, uint8), rendered when a row is read; None for a row without one."""
 
     def add_pictures(batch: dict[str, list]) -> dict[str, list]:
-        rows = [
-            {"objects": objects, "seed": seed} for objects, seed in zip(batch["objects"], batch["seed"], strict=True)
-        ]
-        batch["image"] = [render([Scene.from_row(row)])[0] if row["objects"] else None for row in rows]
+        if "objects" in batch:
+            rows = zip(batch["objects"], batch["seed"], strict=True)
+            scenes = [Scene.from_row({"objects": objects, "seed": seed}) if objects else None for objects, seed in rows]
+            batch["image"] = [render([scene])[0] if scene else None for scene in scenes]
         return batch
 
-    return dataset.with_transform(add_pictures)
+    if hasattr(dataset, "with_transform"):
+        return dataset.with_transform(add_pictures)
+    return dataset.map(add_pictures, batched=True, batch_size=32)  # a stream
