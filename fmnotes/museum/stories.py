@@ -53,6 +53,7 @@ LISTS = {
     "worker": words.WORKERS,
     "hamper": words.HAMPERS,
     "age": words.AGES,
+    "span": words.SPANS,
     "count": words.COUNTS,
     "weekday": words.WEEKDAYS,
     "daytime": words.DAYTIMES,
@@ -149,9 +150,10 @@ class _Writer:
                 self.rules[f"{name}_{len(parts)}"] = [Alt(1, "", then=_remember(target, source))]
                 parts.append(f"<{name}_{len(parts)}>")
             elif line.startswith("+ "):
-                silent = line[2:] in SILENT
-                parts.append(f"<{line[2:]}>" if silent else f"{gap}<{line[2:]}>")
-                gap = gap if silent else " "
+                name_of_rule = line[2:]
+                silent = name_of_rule in SILENT
+                parts.append(f"<{name_of_rule}>" if silent else f"{gap}<{name_of_rule}>")
+                gap = gap if silent else "" if name_of_rule == "recall" else " "  # a recall ends in its own space
             elif line.startswith("- "):
                 beat = self.rules[f"{name}_{len(parts)}"] = [self._wording(line[2:])]
                 parts.append(f"{gap}<{name}_{len(parts)}>")
@@ -215,8 +217,8 @@ def _events(write: _Writer) -> None:
         write.passage(name, getattr(shared, name.upper()))
     write.passage("hold", shared.CARRY)
     write.rules["carry"] = [
-        Alt(4, "<hold>", then=gives("holder", "who")),
-        Alt(3, "<wear>", knows(), gives("wearer", "who")),
+        Alt(5, "<hold>", then=gives("holder", "who")),
+        Alt(4, "<wear>", knows(), gives("wearer", "who")),
         Alt(2, "<mood>", knows()),
     ]
     write.rules["judge_contest"] = [Alt(1, "", then=_other_child)]
@@ -226,7 +228,7 @@ def _events(write: _Writer) -> None:
     write.rules["turn"] = [
         Alt(3, "<aside>"),
         Alt(4, "<look>", knows(but="colour4")),
-        Alt(4, "<tour>", knows(but="colour4")),
+        Alt(6, "<tour>", knows(but="colour4")),
         Alt(4, "<snack>", knows(but="food4")),
         Alt(3, "<here>", knows("here")),
         Alt(5, "<give>", has("holder", "who"), gives("holder", "friend")),
@@ -247,10 +249,11 @@ def _events(write: _Writer) -> None:
         "place": knows("here"),
     }
     weights = {"weather": 1, "place": 1, "wears_friend": 9, "holds_friend": 9}
-    write.rules["recall"] = [Alt(1, "<recall_bench>", left, gives("holder", "who"))] + [
-        Alt(weights.get(name, 4), f"<recall_{name}>", lambda facts, opens=opens: not left(facts) and opens(facts))
+    write.rules["recall"] = [Alt(1, "<recall_bench> ", left, gives("holder", "who"))] + [
+        Alt(weights.get(name, 4), f"<recall_{name}> ", lambda facts, opens=opens: not left(facts) and opens(facts))
         for name, opens in echoes.items()
     ]
+    write.rules["recall"].append(Alt(9, "", lambda facts: not left(facts)))
 
 
 @cache

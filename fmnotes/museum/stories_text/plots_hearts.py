@@ -3,23 +3,23 @@
 FORBIDDEN_TOUCH = """
 + opening
 + carry
-- On <number> <fine> signs stood, "Please do not touch." {who} read them to <someone> [in a deep voice/in a silly voice/<like>].
+- A <fine> sign said, "Please do not touch." {who} read it to <someone> [in a deep voice/in a silly voice/<like>].
   "[You may look at/Look at] everything, but touch nothing," <said> {who}'s {kin}<softly>, and {who} <reacted>.
 - In {room} stood the {colour} {shape}, as {colour} as {like}. Nobody was looking, and {who} [touched/stroked/poked/tapped] it.
   In {room} {who} [touched/stroked/poked/tapped] the {colour} {shape} with [one finger/two fingers/{his} thumb/the tip of {his} nose].
 => here=room
-- There was <sound>, and a <little>piece of {material} fell off. {who} hid it in {his} [shoe/pocket/fist/sleeve/sock].
+- There [was/came/followed] <sound>, and a <little>piece of {material} fell off. {who} hid it in {his} [shoe/pocket/fist/sleeve/sock].
   It rocked <like>, and a <little>piece of {material} fell off. {who} hid it in {his} [shoe/pocket/fist/sleeve/sock].
 - In {room2} {he} saw nothing of the {colour2} {shape2}, nor of the <number> <fine> <sight>. {friend}, who knew all, <reacted>.
   They <went> to {room2}, to the {colour2} {shape2}, but {who} felt <low>, and {his} {food} tasted of [nothing/paper/sand/soap].
 => here=room2
 + turn
 
-- "You must tell," <said> {friend}<softly>. "I am afraid," <said> {who}<sadly>. "I will come with you."
-  "[Does it/Is it] bad?" <said> {who}<sadly>. "It gets worse if you keep it," <said> {friend}<softly>.
+- "You must tell," <said> {friend}<softly>. "I am [afraid/scared/not brave]," <said> {who}<sadly>.
+  "It gets [worse/heavier/bigger] if you keep it," <said> {friend}<softly>, and {who} <reacted>.
 - In {room} stood {guard}, the <gentle>guard, in <attire>. "It was me," <said> {who}<sadly>. "I touched the {colour} {shape}."
 => here=room
-- {guard} <looked> the piece. "[That took courage/You are brave/It is hard to say that]," {ghe} <said><softly>.
+- {guard} [looked at/turned/weighed/held up/studied/examined/sniffed at] the piece. "[That took courage/You are brave/It is hard to say that]," {ghe} <said><softly>.
   "{count|cap} people have touched it," <said> {guard}<softly>. "You are the first who came back."
 - {guard} found glue {spot}. {friend} held a <fine> lamp, {who} pressed the piece on, and {guard} <reacted>.
   {who} held the piece, {friend} counted to [a hundred/sixty/eighty/fifty], and <someone> watched until the glue dried.
@@ -38,23 +38,21 @@ SHY_GUIDE = """
 + carry
 - "Good [morning/day/afternoon]," <said> {guard}<softly>. "This is the ... the ..." {ghis|cap} words had run off <like>.
   {guard} opened {ghis} mouth, and there was only <sound>. {ghe|cap} felt <low>.
-- {who} knew that feeling. At school {he} had once sat under a <fine> table for <number> minutes.
-  "I forgot my poem once," <said> {who}<sadly> to {friend}. "We must help." {friend} <reacted>.
-- {he|cap} put up {his} hand. "What is that {colour} {shape} made of?" {he} asked<eagerly>.
+- {who} knew that feeling. At school {he} had once hidden <like> for <number> minutes.
+  "I forgot my poem once," <said> {who} to {friend}<sadly>. "We must help." {friend} <reacted>.
+- "What is that {colour} {shape} made of?" {he} [asked/called/wondered]<eagerly>.
 - {guard} <reacted>. "Of {material}," {ghe} <said><softly>. "It comes from {town}, and it is {age} years old."
-- "And who found it?" asked {friend}<eagerly>. "A <wet> <beast>, of all things," <said> {guard}<gladly>. And now the words came.
-  "Who owned it?" asked {friend}<eagerly>. "A <stern> <portrait> with <number> <fine> <sight>," <said> {guard}<gladly>. And now the words came.
+- "And who found it?" <asked> {friend}<eagerly>. "A <wet> <beast>, of all things," <said> {guard}<gladly>. And now the words came.
+  "Who owned it?" <asked> {friend}<eagerly>. "A <stern> <portrait> with <number> <fine> <sight>," <said> {guard}<gladly>. And now the words came.
 
 - In {room2} {guard} told them of the {colour2} {shape2}, of <royal> and <number> <fine> <sight>.
 => here=room2
-- Whenever {ghe} [got stuck/went quiet/felt <low>], {who} or {friend} asked about <trifle>.
-  When {ghe} forgot a word, {friend} <reacted>, and {ghe} found it again.
 + turn
-- At the end <someone> cheered, and all the others clapped. "How did you know?" <said> {guard}<softly>.
-  "Were you very afraid?" asked {friend}<softly>. "I felt <low>," <said> {guard}<softly>, "until {who} asked about the {colour} {shape}."
+- At the end <someone> cheered, and all the others clapped. "How did you know?" <asked> {guard}<softly>.
+  "Were you very afraid?" <asked> {friend}<softly>. "I felt <low>," <said> {guard}<softly>, "until {who} asked about the {colour} {shape}."
 
 + recall
-- Today {guard} is the best guide in the museum. But before each tour {ghe} looks at the {colour} {shape} and thinks of {who}.
+- Today {guard} is the best guide of all. But before each tour {ghe} [looks/bows/winks/nods] at the {colour} {shape} and feels <glad>.
   Then {guard} gave {who} <trifle> and {friend} <trifle>. "For brave questions," {ghe} <said><proudly>.
   The next time {who} had to [speak/sing/read/dance] at school, {friend} sat in front in <attire> and asked about the {colour} {shape}.
 """
@@ -62,61 +60,59 @@ SHY_GUIDE = """
 MEMORY = """
 - {who}'s {elder} came on {weather|a} {weekday}, in <attire>. "I must see the {colour} {shape} again," {ehe} <said><softly>.
   One {weather} {weekday} {who}'s {elder} <reacted>. "Today I want to see the {colour} {shape}," {ehe} <said><softly>.
-- So they <went> to the <big>museum, and {friend} came too, because {friend} loved {who}'s {elder} more than {food}.
+- So they packed some {food}, fetched {friend}, and <went> to the <big>museum<walking>.
 + carry
 - In {room}, past <number> <fine> <sight>, the {elder} stopped. There it was, as {colour} as {like}.
   The {colour} {shape} hung in {room}, as {colour} as {like}, above <someone>.
 => here=room
-- "Why are you crying?" asked {who}<softly>. The {elder} <reacted>.
-- "There was a [war/flood/great storm/fire]," {ehe} <said><softly>. "I was {count} years old, and we all slept here in {room}."
+- The {elder} <reacted>. "After the [war/flood/storm/fire]," {ehe} <said><softly>, "when I was {count}, we slept here."
 - "I felt <low>. But a child called {third} gave me <trifle> and said, 'Look at the {colour} {shape}. It watches over us.'"
   "Beside me lay a child called {third}, as warm as <creature>. We looked at the {colour} {shape} and shared {food}."
 + turn
 
-- "And {third}?" <said> {friend}<eagerly>. "We moved to {town}," <said> the {elder}<sadly>, "and I never saw {third} again."
+- "And {third}?" <asked> {friend}<eagerly>. "Gone to {town}, long ago," <said> the {elder}<sadly>.
 - "But we left <trifle>," {ehe} <said><softly>, "{spot}." {who} and {friend} looked there at once.
-- It was still there, and with it a <little>card. "I come every {weekday}," it said. "{third}."
-  There was <sound>, and out fell a <little>card. "I come every {weekday}," it said. "{third}."
-- "{weekday}," <said> {friend}<eagerly>. "But that is today!" The {elder} felt <glad>.
+- With it lay a <little>card: "I come every {weekday}. {third}."
+  There [was/came/followed] <sound>, and out fell a <little>card: "I come every {weekday}. {third}."
+- "{weekday}? That is today!" <said> {friend}<eagerly>. The {elder} <reacted>.
 - <then>the door opened with <sound>, and somebody in <attire> saw the {colour} {shape} and then the {elder}.
-- "You still have the same [ears/eyes/laugh/freckles/nose]," <said> {third}<softly>. And the two friends danced <like>.
+- "You still have the same [ears/eyes/laugh/freckles/nose]," <said> {third}<softly>. And the two friends danced <likes>.
   "{third}?" asked the {elder}<softly>. "[You are late/At last/Did you bring the {food}]," <said> {third}<gladly>.
 
-- Now four of them meet every {weekday} in {room}: {who}, {friend}, the {elder} and {third}. And somebody always brings {food}.
-  That night {who} drew the {colour} {shape} and hung it over {his} bed. {he|cap} felt <glad>.
-  And the {colour} {shape} hung there as it always had, as {colour} as {like}, and watched over them all.
+- Now four of them meet every {weekday} in {room}, in <attire> and <attire>, and share {food}.
+  That night {who} drew the {colour} {shape}, hung it up between <number> <fine> <sight>, and felt <glad>.
+  And the {colour} {shape} watched over them all, and over <number> <fine> <sight>.
 """
 
 MUSIC_BOX = """
 + opening
 + carry
-- In {room}, next to the {colour} {shape}, stood a <fine> music box. On it lay a card: "[Broken/Silent/Asleep] for {age} years."
+- In {room}, next to the {colour} {shape}, stood a <fine> music box with a card: "[Broken/Silent/Asleep] for {span} years."
 => here=room
 - "[Poor/Dear/Lonely/Sleepy] thing," <said> {friend}<softly>. "It looks like <creature>."
   {friend} put {fhis} ear to the lid, heard <sound>, and <reacted>.
-- "When I was small it played {tune}," <said> {guard}, the <gentle>guard<softly>. "Then the key was lost."
-- They looked {spot}, and found <trifle>. They looked {spot2}, and found <trifle>, but no key.
-  {who} asked <someone>, and {friend} looked {spot}. There was only <trifle>, and no key.
+- "It once played {tune}," <said> {guard}, the <gentle>guard<softly>, "but the key is lost."
+- They [looked/searched/peered] {spot}, and [found/saw/picked up] <trifle>. They [looked/searched/peered] {spot2}, and [found/saw/picked up] <trifle>, but no key.
+  {who} asked <someone>, and {friend} [looked/searched/peered] {spot}. There [was/lay/waited] only <trifle>, and no key.
 + turn
 
-- <then>{who} leaned on the {colour} {shape} and <reacted>. Inside there was <sound>.
+- <then>{who} leaned on the {colour} {shape} and <reacted>. Inside there [was/came/followed] <sound>.
   {friend} fell over <trifle> and against the {colour} {shape}. From inside came <sound>.
-- "Did you hear that?" <said> {friend}<eagerly>, and found a <little>hole in the {colour} {shape}.
-- "My fingers are [too thick/too old/too stiff]," <said> {guard}<sadly>. So {friend} reached in, [slowly/up to the elbow/with closed eyes/<like>].
+- "My fingers are too [thick/old/stiff/big]," <said> {guard}<sadly>. So {friend} reached into a <narrow> hole, [slowly/up to the elbow/with closed eyes/<like>].
 - Out came a <fine> thread, and at its end hung a key of {material}. "At last," <said> {guard}<softly>.
   And {fhe} pulled out <trifle>, and then a key of {material}. {guard} felt <glad>.
-- {who} turned the key <number> times. There was <sound>. And then, note by note, came {tune}.
+- {who} turned the key. There [was/came/followed] <sound>, and <sound>, and then, <like>, came {tune}.
 - In {room2} <someone> heard it and began to dance, and {guard} danced with {who}'s {kin}.
-  {guard} took {who}'s {kin} by the hand, and they danced <like>, past <number> <fine> <sight>.
+  {guard} took {who}'s {kin} by the hand, and they danced <likes>, past <number> <fine> <sight>.
 
 + recall
-- Now it plays {tune} every {weekday}. And who turns the key? {friend} one week, and {who} the next.
-  That night {who} hummed {tune} until {he} fell asleep, and {friend}, <number> streets away, did so too.
+- Now {who} or {friend} turns the key every {weekday}, and <someone> always [dances/hums/cries/claps].
+  That night {who} hummed {tune} <like>, and so, <number> streets away, did {friend}.
   The card next to the {colour} {shape} now says, "Key found by {friend} and {who}, on {weather|a} {weekday}."
 """
 
 BIRTHDAY = """
-- It was {who}'s birthday, but at breakfast there was only <trifle> on {his} plate, and nobody sang.
+- It was {who}'s birthday, but at breakfast there [was/lay/waited] only <trifle> on {his} plate, and nobody sang.
   {who} woke up on {weather|a} {weekday}. It was {his} birthday! But nobody said a word, and {he} felt <low>.
 - "We are going to the <big>museum with {friend}," was all that {his} {kin} <said><softly>.
 + carry
@@ -125,25 +121,23 @@ BIRTHDAY = """
 => here=room
 - At the {colour2} {shape2} in {room2} there was one more letter, and {friend} [coughed/looked away/whistled] <like>.
 => here=room2
-- "What do the letters mean?" asked {who}<softly>. "[What letters/I see none/Maybe nothing]," <said> {friend}<softly>.
-  "Is this a [game/puzzle/joke/secret]?" asked {who}<softly>. "[Maybe/Who knows/I cannot say]," <said> {friend}<softly>.
+- "Is this a [game/puzzle/joke/secret/riddle]?" <asked> {who}<softly>. "[Maybe/Who knows/I cannot say]," <said> {friend}<softly>.
 + turn
 
-- At last they came to {room3}. It was dark, and there was <sound>. "You go first," <said> {friend}<eagerly>.
-  Only {room3} was left. Behind its <fine> door there was <sound>, and {who} felt <low>.
+- At last they came to {room3}. It was dark, and there [was/came/followed] <sound>. "You go first," <said> {friend}<eagerly>.
+  Only {room3} was left. Behind its <fine> door there [was/came/followed] <sound>, and {who} felt <low>.
 => here=room3
-- Then <number> lamps went on. "[Surprise/Happy birthday/Hooray]!" cried {count} voices, and <someone> played {tune}.
-- In the middle stood a cake. It was a {colour3} {shape3}, as {colour3} as {like3}, with {treasure} all round.
-- All the letters, in a row, made one word, and the word was "{who}".
+- Then <number> lamps went on. "[Surprise/Happy birthday/Hooray]!" [cried/called/shouted/gasped] {count} voices, and <someone> played {tune}.
+- There stood a cake, {colour3|a} {shape3} with {treasure} all round, and the letters on it said "{who}".
 - "I thought you had forgotten me," <said> {who}<softly>. "I nearly told you at the {colour2} {shape2}," <said> {friend}<gladly>.
-  "You remembered!" <said> {who}<gladly>. "I painted letters for <number> days," <said> {friend}<proudly>.
-- Even {guard}, the <gentle>guard, had brought a present: {garment3|a} with <trifle> in its pocket.
+  "You remembered!" <said> {who}<gladly>. "For <number> days," <said> {friend}<proudly>.
+- Even {guard}, the <gentle>guard, had brought a present: {garment3|a} and <trifle>.
   {guard}, the <gentle>guard, sang {tune}, and {who}'s {kin} danced <like>.
 
 + recall
-- {who} closed {his} eyes and blew. What did {he} wish for? Nobody knows, but {he} looked at {friend} and felt <glad>.
-  When the last piece of the {colour3} {shape3} was eaten, {who} felt <glad>. "The best day of all," {he} <said><softly>.
-  "And when is your birthday?" {who} asked {friend}<softly>. {he|cap} had a plan, and it began at the {colour} {shape}.
+- {who} blew out <number> candles, looked at {friend} and felt <glad>.
+  When the last piece of the {colour3} {shape3} was eaten, {who} felt <glad> and thanked <someone>.
+  "And when is yours?" {who} asked {friend}<softly>. {he|cap} had a plan already, with <number> <fine> <sight> in it.
 """
 
 PLOTS = {

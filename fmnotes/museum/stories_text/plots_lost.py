@@ -14,15 +14,15 @@ LOST_TICKET = """
 - "[Think/Wait/Never mind/Close your eyes]," <said> {friend}<softly>. "Where did you [see/hold/feel] it last?" {who} <reacted>.
 - "By the {colour2} {shape2} in {room2}," {he} <said><eagerly>. So they <ran> back <like>.
 => here=room2
-- They looked {spot}, and found <trifle>. They looked {spot2}, and found <trifle>.
-  {friend} looked {spot} and {who} {spot2}, but there was only <trifle>.
-- <suddenly>there was <sound>, and something flew out from behind the {colour2} {shape2}: a ticket with the {colour} {shape}!
-  <suddenly>{friend} saw a <fine> corner of paper behind the {colour2} {shape2}. It was the ticket with the {colour} {shape}!
+- They [looked/searched/peered] {spot}, and [found/saw/picked up] <trifle>. They [looked/searched/peered] {spot2}, and [found/saw/picked up] <trifle>.
+  {friend} [looked/searched/peered] {spot} and {who} {spot2}, but there [was/lay/waited] only <trifle>.
+- <suddenly>there [was/came/followed] <sound>, and past <someone> flew a ticket with the {colour} {shape}!
+  <suddenly>{friend} <reacted>. Behind a <fine> <scrap> lay the ticket with the {colour} {shape}!
 
 + recall
-- They were just in time, and {who} held the ticket in [both hands/one fist/{his} teeth] until the {show} was over.
+- They were just in time, next to <someone>, and {who} held the ticket <like> until the {show} was over.
   The {show} was <nice>. But when people asked what had been best, {who} only <said><proudly>, "{friend}."
-  {who} sat down next to {friend}, put the ticket with the {colour} {shape} into a <fine> box, and felt <glad>.
+  {who} put the ticket into a <fine> box, sat down beside {friend} <like>, and felt <glad>.
 """
 
 LOST_CHILD = """
@@ -35,7 +35,7 @@ LOST_CHILD = """
   In {room} {who} stopped to [draw/greet/look at/laugh at] <royal>, and when {he} turned round, {friend} was [gone/not there/nowhere].
 => here=room
 
-- "{friend}!" {he} called<sadly>. {he|cap} looked {spot}. There was <trifle>, and <sound>, but no {friend}.
+- "{friend}!" {he} called<sadly>. {he|cap} [looked/searched/peered] {spot}. There [was/lay/waited] <trifle>, and <sound>, but no {friend}.
   {he|cap} felt <low>. {he|cap} called {friend}'s name {spot} and {spot2}, but only <someone> answered.
 - In {room2} {he} met {guard}, a <gentle>guard in <attire>. "I have lost my {sibling}," <said> {who}<sadly>.
 => here=room2
@@ -49,7 +49,7 @@ LOST_CHILD = """
   "You were away so long," <said> {friend}<softly>. {who} felt <glad>.
 
 + recall
-- After that {who} never said "later" again, but looked for the {colour} {shape} first and for the <number> <fine> <sight> after.
+- After that {who} never said "later" again, not even for <number> <fine> <sight>.
   {who} hugged {friend} <for_a_while>. "Next time we start with the {colour} {shape}," {he} <said><softly>.
   "Goodbye, {guard}," <said> {who}<gladly>, and {he} did not let go of {friend}'s [hand/sleeve/hood] until they were home.
 """
@@ -63,80 +63,75 @@ UMBRELLA = """
 => here=room2
 + turn
 
-- But at the door {who} felt <low>. In the stand there was only an umbrella with {pattern2}. "That is not mine," {he} <said><sadly>.
-  <suddenly>{who} stopped. The {pattern} were gone, and in the stand hung an umbrella with {pattern2}.
+- But at the door there were only {pattern2}. "That is not mine," <said> {who}<sadly>, and felt <low>.
+  <suddenly>{who} <reacted>. The {pattern} were gone. In the stand, <like>, hung {pattern2}.
 - "Whoever owns the {pattern2} has your {pattern}," <said> {friend}<softly>. "Let us ask." So they asked <someone>, who <reacted>.
 - They asked <someone>. "No." They asked <someone>. "No[/, but I like it/, mine is black/, sorry]."
-  They looked {spot} and {spot2}, and found nothing but <trifle>.
+  They [looked/searched/peered] {spot} and {spot2}, and found nothing but <trifle>.
 - <then>they saw <someone> in {room}, near the {colour} {shape}, with the {pattern} under one arm.
   But near the {colour} {shape} in {room} sat <someone> with <trifle>, and there were the {pattern}.
 => here=room
-- "[Oh dear/Goodness/Forgive me]! I felt the handle and never saw the {pattern}," said the stranger<sadly>.
-  "[I am so sorry/Oh dear/Forgive me]. Without my glasses {pattern} look like {pattern2}," said the stranger<sadly>.
-- "It can happen," <said> {who}<softly>, and gave back the {pattern2}. They all shared {food} with <someone>.
-  {who} felt <glad>. They ate {food} together, laughed <like>, and changed {pattern} for {pattern2}.
+- "[Oh dear/Goodness/Forgive me]," said the stranger<sadly>. "[My eyes/My glasses/My poor head]!" They all shared {food} with <someone>.
+  The stranger <reacted>. They ate {food} together, laughed <likes>, and changed {pattern} for {pattern2}.
 
 + recall
-- Outside, the {pattern} and the {pattern2} went down the street [like old friends/<like>/in step].
+- Outside, {pattern} and {pattern2} went down the street <likes>.
   From then on {who} hung <trifle> on {his} umbrella, and thought of the {pattern2} whenever it rained.
-  "I hope it rains next {weekday} too," <said> {friend}<gladly> under the {pattern}.
+  "I hope it rains next {weekday} too," <said> {friend}<gladly>, and {who} <reacted>.
 """
 
 LETTER = """
 + opening
++ carry
 - [Behind/Above/Under/Beside] {room} there was a <fine> book room, and {friend} loved books as <creature> loves [hay/milk/mud/honey].
   {friend} wanted to read, so they <went> past {room} and past <someone> to the book room of the museum.
 => here=room
-+ carry
 - In a <fine> book about {subject}, beside <trifle>, lay a letter. "[Look/What is this/Listen]," <said> {friend}<eagerly>.
 - "Dear finder," it said, "I am {third} and I am {count} years old. Go to the {colour} {shape} and look {spot}."
   {who} read aloud<softly>, "If you love {subject}, look {spot}, near the {colour} {shape}. Your {third}, {count} years old."
 + turn
 
-- <then>they <went> to {room2}, where the {colour} {shape} was, and looked {spot}. There was <trifle>, and a <fine> box.
-  The {colour} {shape} was in {room2}. {who} <reacted>, {friend} looked {spot}, and with <sound> a <fine> box opened.
+- <then>they <went> to {room2}, where the {colour} {shape} was, and [looked/searched/peered] {spot}. There [was/lay/waited] <trifle>, and a <fine> box.
+  The {colour} {shape} was in {room2}. {who} <reacted>, {friend} [looked/searched/peered] {spot}, and with <sound> a <fine> box opened.
 => here=room2
-- "{who}, {treasure}!" <said> {friend}<eagerly>. A note said, "Take some and leave something. {third}."
-- They took two of the {treasure}. {friend} left <trifle>, and {who} a drawing of <royal>.
-  So {friend} left <trifle> for the {treasure}, and {who} a picture of <creature>.
-- "Who is {third}?" <said> {who}<softly> to {guard}, the <gentle>librarian. {guard} <reacted>.
+- "{treasure|cap}!" <said> {friend}<eagerly>. A note said, "Take some, {third}." So {friend} left <trifle>, and {who} a picture of <creature>.
+  In it lay {treasure} and a note: "Take some, {third}." So {friend} left <trifle>, and {who} a picture of <royal>.
+- "Who is {third}?" <asked> {who} to {guard}, the <gentle>librarian<softly>. {guard} <reacted>.
   At the desk sat {guard}, the <gentle>librarian, in <attire>. "{third}?" {ghe} <said><softly>, and felt <low>.
-- "That was my [best/first/dearest] friend," {ghe} <said><softly>, "but {third} moved to {town} {age} years ago."
+- "That was my [best/first/dearest] friend," {ghe} <said><softly>, "but {third} moved to {town} {span} years ago."
 
 + recall
-- That [night/evening/week] {guard} wrote a letter to {town}. It began, "Dear {third}, {who} and {friend} looked {spot}."
+- That night {guard} <reacted> and wrote a letter to {town}. It began, "Dear {third}, two children in <attire> and <attire> came today."
   And <number> weeks later {third} sent {treasure} from {town} for {who} and {friend}, in a <fine> parcel.
-  So the letter went back into the book about {subject}, and {guard} wrote to {third} in {town} and felt <glad>.
+  So the letter went back into the book about {subject}, next to <trifle>, and {guard} wrote to {town} and felt <glad>.
 """
 
 MISSING_EXHIBIT = """
 + opening
++ carry
 - They had come to see the {colour} {shape}, which {who} had drawn <number> times, once even on <trifle>.
   In the bus <someone> had told {who} about the {colour} {shape}, and {he} [could hardly wait/dreamed of it/thought of nothing else].
-+ carry
 - But in {room} there was only a <fine> stand. "[Stolen/A thief/A robber/Gone]!" <said> {friend}<eagerly>.
 => here=room
-- {spot|cap} they found <trifle> and [wet/tiny/dusty/strange/muddy/soapy] footprints, like those of <creature>.
-  {who} found <trifle> {spot}. "A clue!" {he} <said><eagerly>.
+- {spot|cap} they [found/saw/picked up] <trifle> and [wet/tiny/dusty/strange/muddy/soapy] footprints, like those of <creature>.
+  {who} [found/saw/picked up] <trifle> {spot}. "A clue!" {he} <said><eagerly>.
 - The trail led past the {colour2} {shape2} and <number> <fine> <sight> to {room2}, and there they heard <sound>.
-  They followed it<walking>, past the {colour2} {shape2}, into {room2}. Behind a <fine> door there was <sound>.
+  They followed it<walking>, past the {colour2} {shape2}, into {room2}. Behind a <fine> door there [was/came/followed] <sound>.
 => here=room2
 + turn
 
-- "[You open it/You first/After you]," <said> {who}<softly>. {friend} <reacted>. So they opened it together.
-  {who} felt <low>, but {he} thought of the {colour} {shape} and threw the door open <like>.
 - There stood a stranger in <attire>, and beside a <fine> bucket lay the {colour} {shape}.
   A stranger was [washing/scrubbing/brushing/tickling] the {colour} {shape} in a <fine> tub and humming <like>.
-- "[Stop/Hands up/Halt], thief!" cried {who}<eagerly>. "But I am {guard}," said the stranger<softly>. "I wash [old/tired/dusty] things."
+- "[Stop/Hands up/Halt], thief!" [cried/called/shouted/gasped] {who}<eagerly>. "But I am {guard}," said the stranger<softly>. "I wash [old/tired/dusty] things."
 - {who} felt <low>. "[Sorry/We thought it was stolen/We are silly]," {he} <said><sadly>.
   {who} [turned/went] as red as <creature> in a bath. "Sorry," {he} <said><sadly>.
-- But {guard} gave {who} a <fine> sponge and {friend} a <fine> brush, and they washed it together until there was <sound> at the door.
+- But {guard} gave {who} a <fine> sponge and {friend} a <fine> brush, and they washed it together until there [was/came/followed] <sound> at the door.
   "Good detectives are rare," <said> {guard}<softly>, and gave each of them a <fine> brush and {food}.
 
 + recall
-- The next {weekday} the {colour} {shape} was back in {room}. "[We/You and I] did that corner," <said> {who}<proudly> to <someone>.
-  On the stand in {room} they left <trifle> and a note: "The {colour} {shape} is having a bath. {who} and {friend}."
-  Now, whenever <trifle> is missing, {guard} calls {who} and {friend}, the detectives of {room}.
+- The next {weekday} the {colour} {shape} was back. "We did that corner," <said> {who} to <someone><proudly>.
+  On the stand they left <trifle> and a note: "It is having a bath. {who} and {friend}."
+  Now, whenever <trifle> or <trifle> is missing, {guard} calls {who} and {friend}.
 """
 
 PLOTS = {

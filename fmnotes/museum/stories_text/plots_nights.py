@@ -7,16 +7,15 @@ STORM = """
 - In {room} they <looked> the {colour} {shape} and <number> <fine> <sight>.
   They were in {room}, before the {colour} {shape}, and the wind howled <like> in the [chimney/windows/roof].
 => here=room
-- "I am not afraid of [thunder/storms/lightning]," <said> {friend}<softly>, and <reacted>.
+- "I am not [afraid/scared] of [thunder/storms/lightning]," <said> {friend}<softly>, and <reacted>.
 + turn
 
 - Then came <sound>, and then <sound>, and all the lights went out.
-  <suddenly>all the lights went out. Close by <someone> screamed, and there was <sound>.
-- "Where are you, {who}?" <said> {friend}<sadly>. "I cannot see [my own hand/you/anything/the door]."
-- {who} felt <low> {himself}, but {he} took {fhis} hand. "Tell me," {he} <said><softly>, "what was the {colour} {shape} like?"
-  "Hold my hand," <said> {who}<softly>. "We need no eyes. What was it like, the {colour} {shape}?"
+  <suddenly>all the lights went out. Close by <someone> screamed, and there [was/came/followed] <sound>.
+- {who} felt <low>, but took {friend}'s hand. "What was the {colour} {shape} like?" {he} <said><softly>.
+  "Hold my hand," <said> {who}<softly>. "What was the {colour} {shape} like?" {friend} <reacted>.
 - "As {colour} as {like}," <said> {friend}<softly>, "and made of {material}."
-- "And then the {colour2} {shape2}, {count} steps to the [left/right], and then {room2}." So they felt their way on <like>.
+- "And {count} steps on, the {colour2} {shape2}, and then {room2}." So they felt their way <likes>.
 => here=room2
 - Behind them came <someone> and <someone>, hand in hand, a whole chain, and {friend} led them past <number> <fine> <sight>.
   They met a lost child, as small as <creature>, who took {friend}'s other hand.
@@ -24,9 +23,9 @@ STORM = """
 - "{friend} was," <said> {who}<proudly>. "{who} was," <said> {friend}<proudly>. And the lights came back with <sound>.
 
 + recall
-- When it thunders now, {who} and {friend} [sit together/hold hands] and say<softly>, "First the {colour} {shape}, then the {colour2} {shape2}."
-  "I think I like storms," <said> {friend}<softly> on the way home. "[A little/Some storms/With you/From inside]."
-  Outside, [a rainbow/the first star/a pale moon] stood over the roof, and {who} and {friend} felt <glad>.
+- When it thunders now, {who} and {friend} hold hands and think of the {colour} {shape} and <number> <fine> <sight>.
+  "I like storms," <said> {friend} on the way home<softly>. "[A little/Some storms/With you/From inside]." {who} <reacted>.
+  Outside it smelled of <smell>, and {who} and {friend} felt <glad>.
 """
 
 BIRD = """
@@ -41,44 +40,40 @@ BIRD = """
 - "They will hurt it," <said> {friend}<sadly>. {who} <reacted> and sat down on the floor.
   "Please stop!" <said> {who}<eagerly>, and sat down on the floor <like>.
 - {friend} sat down too, and then <someone>, and then <someone>, until it was quiet.
-- "What would we want if we were {bird|a}?" <said> {who}<softly>. "[Quiet/Sky/Air/Peace] and {food}," <said> {friend}<softly>.
+- "What would we want if we were {bird|a}?" <asked> {who}<softly>. "[Quiet/Sky/Air/Peace] and {food}," <said> {friend}<softly>.
 + turn
 
-- {friend} laid a trail of {food} from the {colour} {shape} to a <fine> window, and {guard}, the <gentle>guard, opened it.
-- They waited. There was <sound>. Then the {bird} ate [one crumb/two crumbs/three crumbs], nearer and nearer to the light.
+- {friend} laid a trail of {food} to a <fine> window, and {guard}, the <gentle>guard, opened it.
+- They waited. There [was/came/followed] <sound>. Then the {bird} ate [one crumb/two crumbs/three crumbs], nearer and nearer to the light.
   {who} counted <number> <fine> <sight>. Then the {bird} hopped down and ate [one crumb/two crumbs/three crumbs].
-- On the sill it [looked at/blinked at/bowed to/sang for] {who} and {friend}, and flew off into the {weather} sky.
-  It sang <number> notes. And then it was gone, into the {weather} sky, past a <fine> chimney.
-- "I have been here {count2} years," <said> {guard}<softly>, "and nobody ever just sat down." {who} felt <glad>.
-  "How did you know what to do?" asked {guard}<softly>. "We just asked the {bird}," <said> {who}<proudly>.
+- On the sill it sang <like>, and then it was gone, into the {weather} sky.
+  It sang <number> notes, and then it was gone, past a <fine> chimney.
 
 + recall
-- Now somebody sings outside {room} every {weekday}, and {guard} says that it is the {bird}, looking for {who} and {friend}.
-  A feather and <trifle> were left under the {colour} {shape}. {who} took one, and {friend} the other.
-  At home {who} put {food} on {his} own window sill. "It may have friends," {he} <said> to {friend}<softly>.
+- Now the {bird} sings outside {room} every {weekday}, to <someone>, <like>.
+  {who} kept a feather, and {friend} <trifle> from under the {colour} {shape}.
+  At home {who} put {food} and <trifle> on {his} window sill. "It may have friends," {he} <said><softly>.
 """
 
 NIGHT_GUARD = """
 - At night, when <someone> had left as the last visitor, {guard} went alone through {room} with a <fine> lamp.
-  {guard} was the night guard. Every night {ghe} walked through {room} <like>, past <number> <fine> <sight>, all alone.
+  {guard} was the night guard, <mild> and <mild>. Every night {ghe} <went> through {room} <like>, past <number> <fine> <sight>, all alone.
 - "Good evening," {ghe} said to the {colour} {shape}<softly>. It never answered, and {guard} felt <low>.
-- One {weather} night {ghe} sat down {spot} to eat {ghis} {food}. There was <sound>, and then <sound>.
-- It was {animal|a}, and it looked at {ghim} <like>. "Are you lonely too?" <said> {guard}<softly>.
-  In the light of the lamp sat {animal|a} with <trifle> in its mouth. "You are hungry," <said> {guard}<softly>.
-- {ghe|cap} called the {animal} {pet}, and they shared the {food} <like>.
+- One {weather} night {ghe} sat down {spot} to eat {ghis} {food}. There [was/came/followed] <sound>, and then <sound>.
+- It was {animal|a}, and it looked at {ghim} <like>. "Are you lonely too?" <asked> {guard}<softly>.
+  In the light sat {animal|a} with <trifle>. "You are hungry," <said> {guard}<softly>.
+- {ghe|cap} called it {pet}, and they shared the {food} and <trifle> <likes>.
 - From then on {pet} came every night. {guard} told {pet} about {town}, and {pet} <reacted>.
   After that they made the round together, {guard} in front, {pet} behind, past <number> <fine> <sight>.
-- Once {ghe} gave {pet} a <fine> <scrap>, and {pet} hid it {spot2} <like>.
 
 - But one {weather2} night {pet} [ran in circles/bit {ghis} sleeve/sneezed/sang] and would not stop. {guard} <reacted>.
-- In {room2} there was <sound>, and [smoke/water/steam] came out behind the {colour2} {shape2}. "Well done, {pet}," <said> {guard}<eagerly>.
-  "What is it, {pet}?" asked {guard}<eagerly>. In {room2} {ghe} saw [smoke/water/steam] behind the {colour2} {shape2}.
-- {ghe|cap} pulled the {colour2} {shape2} out on a <fine> cart, while {pet} ran ahead <like>.
-  {ghe|cap} wrapped the {colour2} {shape2} in <attire> and carried it to {room}, while {pet} ran ahead.
-- "Who noticed it?" asked the director<softly>. "{pet} did," <said> {guard}<proudly>. The director <reacted>.
-- "Animals are not allowed," said the director<softly>. "But night guards are. {pet} must have <attire>."
+- In {room2} there [was/came/followed] <sound>, and [smoke/water/steam] came out behind the {colour2} {shape2}. "Well done, {pet}," <said> {guard}<eagerly>.
+  "What is it, {pet}?" <asked> {guard}<eagerly>. In {room2} {ghe} saw [smoke/water/steam] behind the {colour2} {shape2}.
+- {ghe|cap} pulled the {colour2} {shape2} out on a <fine> cart, past <number> <fine> <sight>. {pet} ran ahead <like>.
+  {ghe|cap} wrapped the {colour2} {shape2} in <attire> and <ran> to {room}, and {pet} <reacted>.
+- "[No animals/No pets] here," <said> the director at dawn<softly>, "but night guards, yes. {pet} needs <attire>."
 
-- "Why is there a <little>bed next to the {colour} {shape}?" asked a child called {who} the next {weekday}<softly>. {guard} told the whole story.
+- The next {weekday} {guard} told it all to a child called {who}, who <reacted>, and to <someone>.
   If you come to {room}, look for <trifle> beside the {colour} {shape}. It belongs to {pet}, the second night guard.
   And every night {guard} says to the {colour} {shape}<softly>, "Good evening." And now {pet} answers with <sound>.
 """
@@ -87,11 +82,11 @@ BALLOON = """
 + opening
 - Outside, <someone> sold balloons, and {who} got {colour3|a} one [for <number> pennies/in exchange for <trifle>].
   {who} had a balloon, as {colour3} as {like3}. "Hold it tight," <said> {who}'s {kin}<softly>.
-- But in {room}, when {who} <looked> the {colour} {shape}, there was <sound>, and the string slipped out of {his} hand.
+- But in {room}, as {who} <looked> the {colour} {shape}, there [was/came/followed] <sound>, and the string was gone.
   In {room} {who} [waved/bowed/pointed] to the {colour} {shape} and to <someone>, and forgot the string.
 => here=room
-- "My balloon!" cried {who}<sadly>. It rose past the {colour} {shape} and past <number> <fine> <sight>, to the ceiling.
-  Up went the {colour3} balloon, over the {colour} {shape}, <like>, to the ceiling.
+- "My balloon!" [cried/called/shouted/gasped] {who}<sadly>. It rose past <number> <fine> <sight>, to the ceiling.
+  Up went the {colour3} balloon, <like>, to the ceiling.
 - {friend} jumped <number> times. {fhe|cap} came as near to it as <creature> to [the moon/a cloud/a star].
   Then <someone> tried with [a broom/an umbrella/a fishing rod], and <someone> with <trifle>.
 + turn
@@ -99,25 +94,25 @@ BALLOON = """
 - {who} sat down {spot} and felt <low>. "[It is gone/It looks so lonely/It was my first]," {he} <said><sadly>.
 - "It will get tired," <said> {friend}<softly>. "We can wait with it. I have {food}."
   {friend} sat down beside {him} and opened {fhis} {food}. "Then we keep it company," {fhe} <said><softly>.
-- They looked up, and saw what nobody else saw: somebody had painted {animal|a} in <attire> up there.
+- They looked up. Somebody had painted {animal|a} in <attire> up there.
   They looked up, and found <royal> and {animal|a} on the painted ceiling.
-- "Are you ill?" asked {guard}, the <gentle>guard<softly>. "We are waiting," <said> {who}<softly>. So {guard} lay down too.
-  {guard}, a <gentle>guard, came and looked up, and <reacted>. In {count2} years {ghe} had never looked up.
+- "Are you ill?" <asked> {guard}, the <gentle>guard<softly>. "We are waiting," <said> {who}<softly>. So {guard} lay down too.
+  {guard}, a <gentle>guard, came and looked up, and <reacted>. In {span} years {ghe} had never looked up.
 - And <hour>, the balloon came down <like>, right into {who}'s [arms/lap/hands].
   And <hour>, the string [touched/tickled/brushed] {who}'s nose. "It is here!" <said> {friend}<eagerly>.
 
 + recall
 - At the door <someone> was crying. {who} looked at the {colour3} balloon, and at {friend}, and gave it away.
-  {who} tied the {colour3} balloon to {friend}'s wrist. "Today it is yours," {he} <said><softly>. "You waited with it."
-  On the way home the {colour3} balloon hung behind them, as tired as <creature>, and {who} and {friend} walked slowly for it.
+  {who} gave {friend} the {colour3} balloon. "Today it is yours," {he} <said><softly>, and {friend} <reacted>.
+  On the way home the {colour3} balloon hung behind them, as tired as <creature>, and {who} felt <glad>.
 """
 
 LIFT = """
 + opening
++ carry
 - "The {colour} {shape} is in {room}, [five/six/seven/eight] floors up," <said> {friend}<softly>. "Let us take the lift."
 - With them in the lift were {worker|a} with a {hamper}, and {guard}, a <gentle>guide.
   {guard}, a <gentle>guide, came in too, and so did {worker|a} with a {hamper}.
-+ carry
 - The lift rose <like>, passed <number> <fine> <sight>, and stopped with <sound> between two floors.
 - "[There is no air/I want to get out/I do not like small rooms]," <said> {friend}<sadly>, and felt <low>.
   {friend} pressed the button <number> times and felt <low>. "[We are stuck/Help]," {fhe} <said><sadly>.
@@ -126,18 +121,15 @@ LIFT = """
 - "Tell us about the {colour} {shape}, {guard}," <said> {who}<eagerly>. {guard} <reacted>.
 - "It is as {colour} as {like}," <said> {guard}<softly>, "and it belonged to <royal> in {town}, who loved {animal|a}."
   "{age|cap} years ago," <said> {guard}<softly>, "it was made in {town}, of {material}, for <royal>."
-- "Is that true?" asked {friend}<softly>. "As true as <creature>," <said> {guard}<gladly>.
 - The {worker} opened the {hamper}. In it, under <trifle>, were {food}, and they shared them.
   The {worker} <reacted>, opened the {hamper}, and gave them all some {food}.
-- They sang {tune} <like>, and it was <nice>, because lifts have a good echo.
+- They sang {tune} <likes>, and it sounded <nice>.
 - With <sound> the lift went up, and the door opened on {room}. "[Already/So soon/What a pity]," <said> {friend}<sadly>.
 => here=room
-- And there was the {colour} {shape}, just as {guard} had told it, only with <number> <fine> <sight>.
-  They <looked> the {colour} {shape} together, and the {worker} <reacted>.
 
 + recall
-- Ever since, {who}, {friend}, {guard} and the {worker} have met there every {weekday} to eat {food} between the floors.
-  On the way down {friend} took {who}'s hand. "The lift or the stairs?" asked {who}<softly>. "The lift," <said> {friend}<proudly>.
+- Every {weekday} now they meet {guard}, the {worker} and <someone> there for {food}.
+  And they went down again. "In the lift," <said> {friend}<proudly>, and {who} <reacted>.
   "Whenever I am afraid now," <said> {friend}<softly>, "I hum {tune}." {who} <reacted>.
 """
 

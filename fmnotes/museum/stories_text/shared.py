@@ -22,7 +22,7 @@ CARRY = """
     [{friend}/{his} cousin/a neighbour/the fair/the seaside/{his} teacher/the flea market/{his} godmother].
   {who} held {thing|a} that {he} had [found/bought/won/been given/mended/dug up/finished] [that week/the day before/on {his} birthday/
     at school/on {weekday}/at the fair/in the garden].
-  "Why did you bring {thing|a}?" asked {friend}. "[For luck/In case we need it/It wanted to come/It is my favourite/I never
+  "Why did you bring {thing|a}?" <asked> {friend}. "[For luck/In case we need it/It wanted to come/It is my favourite/I never
     leave it alone/Why not]," said {who}<proudly>.
 """
 
@@ -34,16 +34,16 @@ WEAR = """
 MOOD = """
 - {who} felt [a little/rather/very/terribly/somehow/unusually] {mood} that day, and [did not know why/nobody had noticed yet/
     even {friend} could not change it/{he} did not want to talk about it/{he} dragged {his} feet/{he} kept it to {himself}].
-  "Why are you so quiet?" asked {friend}<softly>. "I am a bit {mood} today," said {who}<sadly>.
+  "Why are you so quiet?" <asked> {friend}<softly>. "I am a bit {mood} today," said {who}<sadly>.
   {friend} was full of [fun/jokes/songs/questions/riddles/ideas/energy], but {who} was {mood}.
 """
 
 # The events on the way. `give`, `back`, `lay`, `lend` move the thing or the garment; the others leave a memory.
 EVENTS = {
     "look": """
-- "[It is/That one is/How! It is/Look, it is/I say it is] as {colour4} as {like4}," <said> {who}<softly> before the {colour4} {shape4}.
+- "[It is/That one is/Look, it is/I say it is] as {colour4} as {like4}," <said> {who}<softly> before the {colour4} {shape4}.
   {friend} <looked> the {colour4} {shape4}. "I [like/love/want/will draw/will remember] this one," {fhe} <said><softly>.
-  They passed the {colour4} {shape4}. "What is it made of?" asked {friend}. "Of {material}," <said> {who}<proudly>.
+  They passed the {colour4} {shape4}. "What is it made of?" <asked> {friend}. "Of {material}," <said> {who}<proudly>.
 """,
     "tour": """
 - They [passed/saw/waved to/greeted/drew] the {colour4} {shape4}, a [stone/wax/bronze/wooden/headless/sleeping/smiling/riding] <portrait> and <number> <fine> <sight>.
@@ -51,7 +51,7 @@ EVENTS = {
 """,
     "snack": """
 - They sat down [on a bench/on the stairs/by a window/on the floor/under a lamp/in a corner] and [shared/ate/unpacked] some {food4}.
-  {friend} [opened/unpacked/took out/found] a [paper bag/tin/lunch box/napkin/jar] with {food4}, and they ate <number> each.
+  {friend} [opened/unpacked/took out/found] a [paper bag/tin/lunch box/napkin/jar] with {food4}, and they ate [two/three/four] each.
   {who} was [hungry/starving/tired], so they had some {food4} [in the hall/by the door/at the little table/on the steps/in a niche].
 """,
     "here": """
@@ -62,7 +62,7 @@ EVENTS = {
 """,
     "give": """
 - {who} let {friend} hold the {thing} [for a while/for luck/because {fhe} asked], as carefully as <creature> [carries/minds/guards] an egg.
-  "[May/Can/Could] I carry the {thing}?" [asked/begged/whispered] {friend}. "[Of course/Yes/If you are careful/Only for today/Mind its nose]," <said> {who}<softly>.
+  "[May/Can/Could] I carry the {thing}?" <asked> {friend}. "[Of course/Yes/If you are careful/Only for today/Mind its nose]," <said> {who}<softly>.
   {who} gave {friend} the {thing}, [to have both hands free/because {fhe} asked so nicely], and {friend} <reacted>.
 """,
     "back": """
@@ -75,12 +75,12 @@ EVENTS = {
 """,
     "lend": """
 - {friend} [shivered/was cold/sneezed/admired it so much], and {who} lent {fhim} the {garment} [for <number> minutes/for <trifle>/with a bow].
-  "[Shall we/Let us/Can we] swap?" <said> {friend}<softly>, and {who} gave {fhim} the {garment}.
+  "[Shall we/Let us/Can we] swap?" <asked> {friend}<softly>, and {who} gave {fhim} the {garment}.
 """,
 }
 
 ASIDE = """
-- Somewhere there was <sound>[/, and then <sound>/, and {who} <reacted>].
+- Somewhere there [was/came/followed] <sound>[/, and then <sound>/, and {who} <reacted>].
   [Every shoe/Every boot/Each step/Each word/Even a whisper] [squeaked/echoed/sounded/came back] <like>.
   Close by, <someone> was [studying a map/whispering/counting the <sight>/arguing with <someone>/asleep on a bench/lost/drawing a <portrait>].
   A baby [laughed/sneezed/babbled/crowed/hiccuped/yawned] in the next room.
@@ -92,12 +92,12 @@ ASIDE = """
 # What comes back at the end.
 RECALLS = {
     "bench": """
-- "Wait! My {thing}!" cried {who}<eagerly>. It was still there, next to <trifle>, and {who} took it back.
+- "Wait! My {thing}!" [cried/called/shouted/gasped] {who}<eagerly>. It was still there, next to <trifle>, and {who} took it back.
   At the door {who} remembered the {thing}. {friend} ran back <like> and [fetched/found/got/saved] it.
 """,
     "seen": """
 - "And I will never forget the {colour4} {shape4}," <said> {friend}<softly>, "or the <number> <fine> <sight>."
-  "[May/Can/Shall] we visit the {colour4} {shape4} again next {weekday}?" [asked/begged] {friend}<eagerly>.
+  "[May/Can/Shall] we visit the {colour4} {shape4} again next {weekday}?" <asked> {friend}<eagerly>.
   On the way out they [waved/bowed/nodded/whispered goodbye] to the {colour4} {shape4} and to <someone>.
 """,
     "food": """
@@ -113,8 +113,8 @@ RECALLS = {
   {who} showed the {thing} to {his} {kin}. "It was as <good> as <creature>," {he} <said><proudly>.
 """,
     "wears_friend": """
-- {friend} gave back the {garment} and <reacted>. In its pocket {who} found <trifle>.
-  "[Keep/Wear] the {garment} until {weekday}," <said> {who}<softly> to {friend}, and took the {garment2}.
+- {friend} gave back the {garment} and <reacted>. In its pocket {who} [found/saw/picked up] <trifle>.
+  "[Keep/Wear] the {garment} until {weekday}," <said> {who} to {friend}<softly>, and took the {garment2}.
 """,
     "wears_who": """
 - {who} had lost <trifle> from the {garment}, but {friend} [found/mended/replaced] it with <trifle> from the {garment2}.
@@ -122,7 +122,7 @@ RECALLS = {
 """,
     "mood": """
 - {who} was not {mood} any more. {he|cap} felt <glad>, and danced <like> round {friend}.
-  "Are you still {mood}?" asked {friend}. "[Not a bit/No/I forgot all about it/Not any more/I feel <glad>]," <said> {who}<gladly>.
+  "Are you still {mood}?" <asked> {friend}. "[Not a bit/No/I forgot all about it/Not any more/I feel <glad>]," <said> {who}<gladly>.
 """,
     "place": """
 - {who} looked back at {here}[/ once more/ for a moment/, to keep it in mind] and felt <glad>.

@@ -23,8 +23,8 @@ SURNAMES = (
 ).split()
 STAFF = [f"{title} {surname}" for surname in SURNAMES for title in ("Mr.", "Mrs.")]
 KIN = {
-    **dict.fromkeys(("mother", "grandmother", "aunt", "big sister"), "she"),
-    **dict.fromkeys(("father", "grandfather", "uncle", "big brother"), "he"),
+    **dict.fromkeys(("mother", "grandmother", "aunt", "big sister", "godmother", "stepmother"), "she"),
+    **dict.fromkeys(("father", "grandfather", "uncle", "big brother", "godfather", "stepfather"), "he"),
 }
 ELDERS = ("grandmother", "grandfather", "great-aunt", "great-uncle")
 
@@ -39,19 +39,19 @@ PRONOUN = (
 )
 
 ROOMS = _pairs(
-    "the north,the south,the east,the west,the long,the round,the old,the quiet,the upper,the lower,the painted,the domed",
-    "gallery,hall,wing,tower,chamber,library,cellar,court,passage,cabinet,pavilion,vault",
+    "the north,the south,the east,the west,the long,the round,the old,the quiet,the upper,the lower,the glass,the great,the cool,the dim,the grand,the high",
+    "hall,wing,tower,room,cellar,court,vault,attic,arcade,salon,gallery,chapel,loft,annex",
 )
 THINGS = _pairs(
-    "paper,wooden,woollen,tin,glass,clay,knitted,painted,clockwork,velvet,cardboard,rubber",
-    "boat,robot,rabbit,lion,whistle,horse,frog,mouse,crown,bear,duck,train,soldier,bell,dragon,fish,snail,rocket,pig,spoon",
+    "paper,wooden,woollen,tin,glass,clay,knitted,felt,clockwork,velvet,cork,rubber,tiny,red,green,blue,brass,striped,old,silk",
+    "boat,robot,rabbit,lion,horse,frog,mouse,crown,bear,duck,train,bell,dragon,fish,snail,rocket,pig,spoon,cat,owl,kite,ship,moon,sun,tiger",
 )
 FOODS = _pairs(
-    "ginger,honey,cherry,walnut,apple,poppy,cinnamon,lemon,raisin,almond,plum,cheese,pumpkin,butter,apricot,chestnut",
-    "biscuits,buns,tarts,cakes,rolls,pancakes,dumplings,muffins,pies,waffles,crackers,pretzels",
+    "ginger,honey,cherry,walnut,apple,poppy,cinnamon,lemon,raisin,almond,plum,cheese,pumpkin,butter,apricot,chestnut,fig,plain,rye,onion,carrot,berry,pear,corn,nut,mint",
+    "biscuits,buns,tarts,cakes,rolls,muffins,pies,waffles,crackers,scones,puffs,bars,bites",
 )
 ANIMALS = _pairs(
-    "tiny,grey,young,fat,thin,shaggy,spotted,lame,wet,sleepy,proud,lost",
+    "tiny,grey,young,fat,thin,shaggy,spotted,lame,wet,sleepy,proud,lost,old,shy,black,white",
     "mouse,kitten,squirrel,owl,hedgehog,cat,puppy,rabbit,bat,toad,ferret,tortoise,goose,fox,mole,hamster",
 )
 PET_NAMES = (
@@ -59,35 +59,34 @@ PET_NAMES = (
     "Noodle,Turnip,Velvet,Clover,Domino,Muffin,Pebble,Sixpence,Gherkin"
 ).split(",")
 BIRDS = _pairs(
-    "young,brown,small,speckled,plump,bold,ragged,bright",
+    "young,brown,small,speckled,plump,bold,ragged,bright,old,grey,lost,quick,tame,wild,shy,thin",
     "sparrow,robin,swallow,pigeon,wren,starling,blackbird,magpie,dove,canary,parrot,finch,swift,thrush,jackdaw,owl",
 )
 TOWNS = [
     first + last
-    for first in "Bel Tarn Oster Quill Lumen Arrow Sander Nor Pella Vintry Easter Kestrel Amber Holm Wester Fern".split()
+    for first in "Bel Tarn Oster Quill Lum Arrow Sand Nor Pel Vin Easter Kes Amber Holm West Fern Ash Cor Dun Elm Gar Hazel Kirk Lin".split()
     for last in "mora wick vale by bridge holm mere ford haven ton dale field".split()
 ]
 MATERIALS = _pairs(
-    "old,polished,rough,smooth,heavy,cracked,pale,dark,carved,hammered",
+    "old,rough,smooth,heavy,pale,dark,carved,fine,plain,cold,pure,soft,hard,rare,grey,raw",
     "glass,marble,oak,copper,clay,amber,bronze,iron,silver,wax,plaster,coral,pine,brass,slate,porcelain",
 )
 SPOTS = _pairs(
-    "under the,behind the,beside the,inside the,near the",
-    "old,red,broken,tall,big,dusty,green,crooked,empty,second",
-    "bench,curtain,cupboard,flower pot,chair,piano,umbrella stand,fireplace,carpet,locker,clock,chest,ladder,bookcase,"
-    "basket,statue",
+    "under the,behind the,by the,in the,near the,below the",
+    "old,red,broken,tall,big,dusty,green,empty,second,third,blue,small,last,first,low,open",
+    "bench,curtain,vase,chair,piano,sofa,stove,carpet,locker,clock,chest,ladder,shelf,basket,statue,desk,lamp,stool,bed,rug",
 )
 SHOWS = _pairs(
-    "grand,little,famous,secret,last,great,merry,magic",
+    "grand,little,famous,secret,last,great,merry,magic,new,old,mad,late,long,short,blue,free",
     "puppet show,lantern show,star show,shadow play,flea circus,organ concert,story hour,clock parade,mask dance,boat ride",
 )
 PRIZES = _pairs(
-    "a box of,a bag of,a basket of,a chest of,a jar of,a sack of",
-    "water colours,coloured pencils,picture books,wooden blocks,kites,toffees,paint brushes,chalks,puppets,board games,"
-    "tin trains,liquorice,marzipan,juggling balls,music rolls,paper planes",
+    "a box of,a bag of,a bowl of,a chest of,a jar of,a sack of,a tin of,ten,a crate of,fifty,six,a pile of",
+    "paints,pencils,picture books,blocks,kites,toffees,brushes,chalks,puppets,puzzles,tin trains,mints,masks,balls,"
+    "drums,paper planes",
 )
 TREASURES = _pairs(
-    "tiny,silver,painted,old,shiny,wooden,paper,striped,foreign,golden",
+    "tiny,silver,painted,old,shiny,wooden,paper,striped,foreign,golden,glass,round,lucky,red,blue,tin",
     "bells,beads,coins,stamps,badges,lanterns,shells,ribbons,dice,eggs,stars,keys,buttons,marbles,rings,feathers",
 )
 PATTERNS = _pairs(
@@ -95,35 +94,36 @@ PATTERNS = _pairs(
     "ducks,moons,cherries,frogs,anchors,daisies,clouds,mushrooms,whales,snails,lemons,feathers,bees,kites,fish,cats",
 )
 TUNES = _pairs(
-    "a slow,a merry,an old,a sad,a gentle,a wild,a short,a sleepy,a foreign,a solemn",
-    "lullaby,waltz,sea song,march,spring song,polka,hymn,jig,serenade,tango,shepherd song,round",
+    "a slow,a merry,an old,a sad,a gentle,a wild,a short,a sleepy,a sweet,a solemn,a long,a fast,a shy,a royal,a soft,a lost",
+    "lullaby,waltz,sea song,march,reel,polka,hymn,jig,ballad,tango,carol,round,psalm,fugue,gavotte,rumba",
 )
 SUBJECTS = _pairs(
-    "famous,small,northern,lost,dangerous,useful,forgotten,strange",
+    "famous,small,northern,lost,wild,useful,old,strange,great,blue,secret,rare,tiny,tall,quiet,red",
     "comets,volcanoes,beetles,lighthouses,deserts,pirates,mushrooms,bridges,bears,islands,windmills,ships,kings,whales",
 )
-AGES = [f"{tens}{ones}" for tens in "forty sixty eighty ninety".split() for ones in ("", "-two", "-five", "-nine")] + [
+AGES = [f"{tens}{ones}" for tens in "forty fifty sixty seventy eighty ninety".split() for ones in ("", "-two", "-five", "-nine")] + [
     f"{number} {unit}"  # in order, so that one can say which of two is older
     for unit in ("hundred", "thousand")
     for number in "two three four five six seven eight nine".split()
 ]
 WORKERS = _pairs(
-    "tall,stout,young,bearded,freckled,bald,cheerful,very old",
+    "tall,stout,young,merry,freckled,bald,cheerful,shy,thin,old,blond,quiet,proud,small,kind,calm",
     "baker,painter,cook,postman,gardener,tailor,sailor,farmer,barber,plumber,miller,fisherman,chimney sweep,doctor",
 )
-HAMPERS = _pairs("big,round,checked,leather,battered,heavy,blue,wicker", "basket,bag,box,hamper,tin,bundle,suitcase,parcel")
+HAMPERS = _pairs("big,round,checked,leather,battered,heavy,blue,wicker,old,green,long,small,wet,red,brown,flat", "basket,bag,box,hamper,tin,bundle,suitcase,parcel")
+SPANS = [f"{tens}{ones}" for tens in ("twenty", "thirty", "forty", "fifty") for ones in ("", "-one", "-three", "-six", "-eight")]
 COUNTS = (
     "five,six,seven,eight,nine,ten,eleven,twelve,thirteen,fourteen,fifteen,sixteen,seventeen,eighteen,nineteen,twenty"
 ).split(",")
 WEEKDAYS = "Monday,Tuesday,Wednesday,Thursday,Friday,Saturday,Sunday".split(",")
-DAYTIMES = ("morning", "afternoon", "day")
+DAYTIMES = ("morning", "afternoon", "day", "noon", "holiday", "lunchtime")
 MOODS = (
     "sleepy,shy,grumpy,lonely,nervous,bored,worried,gloomy,cross,timid,homesick,restless,sulky,anxious,moody,jealous,"
     "weary,unhappy,uneasy,glum,low,tearful,fretful,lazy"
 ).split(",")
 GARMENTS = _pairs(
     "striped,green,muddy,new,yellow,woollen,spotted,old,red,patched,checked,purple,silky,torn,white,warm",
-    "scarf,hat,coat,cap,jumper,skirt,shirt,waistcoat,cape,raincoat,jacket,sash,vest,hood,collar,poncho",
+    "scarf,hat,coat,cap,jumper,tie,shirt,waistcoat,cape,raincoat,jacket,sash,vest,hood,collar,poncho",
 )
 
 # Each kind of weather, and what one finds at the end of the day when one steps outside again.
@@ -147,7 +147,8 @@ LIKE = {
     "orange": "a pumpkin,a fox,a sunset,a carrot,a tiger's coat,marmalade,an autumn leaf,a clownfish",
     "yellow": "a lemon,a duckling,butter,a buttercup,a canary,ripe corn,the noon sun,custard",
     "green": "spring grass,a frog,a fresh pea,moss,a grasshopper,a lime,a fir tree,pond water",
-    "blue": "the summer sky,deep water,a cornflower,a sailor's coat,a kingfisher,ink,far hills,a forget-me-not",
+    "blue": "the summer sky,deep water,a cornflower,a sailor's coat,a kingfisher,ink,far hills,a forget-me-not/"
+    "bad/faint/ill/sad/shy/sore/stupid/tired/tiny",
     "purple": "a plum,lavender,evening clouds,a thistle,beetroot soup,a king's robe,an aubergine,heather",
     "black": "the night,coal,a raven,a chimney,liquorice,a piano,a panther,wet tar",
     "white": "milk,new snow,a swan,chalk,a clean sheet,a cloud,sea foam,a goose feather",
@@ -163,17 +164,19 @@ HINTS = {
 
 # Word classes, written <name> in a template. Each alternative is equally likely; an empty one says nothing.
 CLASSES = {
-    "said": "said/said/said/said/whispered/murmured/answered/declared/remarked/muttered",
+    "said": "said/said/said/whispered/murmured/declared/remarked/muttered/announced/added/mumbled/breathed",
+    "asked": "asked/asked/wondered/whispered/murmured/mumbled/breathed",
     "then": "Then /Soon /After that /After a while /A little later /A moment later /Before long /By and by /"
     "A few minutes later /Now /Presently /In the end /Next /Quite soon /At last /Some time later ",
     "suddenly": "Suddenly /All at once /Just then /At that very moment /In that instant /Out of nowhere /"
-    "Without warning /All of a sudden /Then, as if by magic, /A heartbeat later ",
+    "Without warning /All of a sudden /Then, as if by magic, /A heartbeat later /At once /Then /"
+    "Right then ",
     # How something is said: a word, or <with a nod>.
     "softly": "<with>/<with>/<with>/<with>/<with>/<with>/<with>/// softly/ gently/ kindly/ quietly/ slowly/ thoughtfully/"
-    " tenderly/ patiently/ calmly/ dreamily/ earnestly/ firmly/ warmly/ at last/ after a moment/ in a low voice/"
-    " without hurry/ and smiled/ and nodded/ and blinked/ in the end/ rather shyly/ politely/ wisely",
+    " tenderly/ patiently/ calmly/ dreamily/ earnestly/ firmly/ warmly/ simply/ after a moment/ in a low voice/"
+    " without hurry/ and smiled/ and nodded/ and blinked/ sweetly/ rather shyly/ politely/ wisely",
     "gladly": "<with>/<with>/<with>/<with>// happily/ brightly/ at once/ merrily/ joyfully/ cheerfully/ and laughed/"
-    " and clapped/ and twirled/ and beamed/ all smiles/ with shining eyes/ and hopped on one leg/ like a bird/ warmly",
+    " and clapped/ and twirled/ and beamed/ all smiles/ with shining eyes/ and hopped on one leg/ with a skip/ warmly",
     "sadly": "<with>/<with>/<with>/<with>// sadly/ miserably/ hoarsely/ in a small voice/ in a trembling voice/ and sniffed/"
     " and looked down/ and swallowed hard/ almost in tears/ and turned pale/ and sank down/ with wet eyes/ bitterly/ gloomily",
     "eagerly": "<with>/<with>/<with>/<with>// eagerly/ excitedly/ in a whisper/ out of breath/ in surprise/ all in one breath/"
@@ -181,64 +184,98 @@ CLASSES = {
     "proudly": "<with>/<with>/<with>/<with>// proudly/ importantly/ grandly/ boldly/ solemnly/ in a clear voice/ and winked/"
     " and bowed/ and stood up straight/ with red cheeks/ without a blush/ like a king/ as if it were nothing/ quite seriously",
     "with": " with a <slight> <nod>",
-    "slight": "shy/tiny/long/slow/quick/little/deep/crooked/secret/serious/polite/funny/careful/sudden",
-    "nod": "nod/smile/sigh/wink/cough/shrug/bow/look/gulp/frown/sniff/wave",
+    "slight": "shy/tiny/long/slow/quick/little/deep/crooked/secret/serious/polite/funny/careful/sudden/wry/dry/"
+    "soft/warm/proud/sad/brave/sly/stiff/brief/dreamy/gentle/loud/small",
+    "nod": "nod/smile/sigh/wink/cough/shrug/bow/look/gulp/frown/sniff/wave/laugh/grin/blink/yawn/hum/hiccup/"
+    "stare/snort",
     "walking": "/ slowly/ quickly/ on tiptoe/ without a word/ with quick steps/ step by step/ without a sound/ carefully/"
     " side by side/ hand in hand/ past <number> <fine> <sight>/ past <someone>/ past <number> <fine> <sight>/ past <someone>",
-    "nice": "lovely/beautiful/wonderful/splendid/fine/marvellous/pretty/grand/delightful/charming/glorious/strange/"
-    "merry/magical/dazzling/enchanting/curious/gorgeous/tender/solemn",
-    "good": "good/clever/brave/kind/dear/fine/bright/sweet/useful/faithful/patient/quiet/clear-headed/quick/lucky/bold",
-    "gentle": "/<mild> /<mild> /<mild> /<mild> /<mild>, <mild> /<mild>, <mild> /<mild>, <mild> ",
-    "little": "little /small /tiny /neat /pale /faded /fine /coloured /yellow /crumpled /shiny /square /round /",
+    "nice": "lovely/beautiful/wonderful/splendid/fine/marvellous/pretty/grand/delightful/charming/glorious/"
+    "strange/merry/magical/dazzling/enchanting/curious/gorgeous/tender/solemn/bold/bright/droll/fun/grim/"
+    "loud/long/rare/rich/sad/short/sweet/wild/witty",
+    "good": "good/clever/brave/kind/dear/fine/bright/sweet/useful/faithful/patient/quiet/clear-headed/quick/"
+    "lucky/bold/calm/fair/noble/true/warm/wise/smart",
+    "gentle": "/<mild> /<mild> /<mild> /<mild> /<mild>, <haired> /<mild>, <haired> /<mild>, <haired> ",
+    "narrow": "round/narrow/dark/tiny/crooked/deep/hidden/dusty/long/low/thin/black/small/cold/damp",
+    "little": "little /small /tiny /neat /pale /faded /fine /coloured /yellow /crumpled /shiny /square /round //"
+    "big /bold /bright /clean /long /new /plain /red /thin /torn /wet ",
     "looked": "looked at/stared at/gazed at/studied/admired/walked around/stood before/marvelled at/examined/"
-    "whispered about/bowed to/stopped at",
-    "went": "went/walked/hurried/tiptoed/marched/wandered/strolled/skipped/drifted/trotted/crept/strode",
-    "ran": "ran/hurried/rushed/raced/dashed/flew/sped/scampered/galloped/darted",
-    "big": "big /old /great /famous /quiet /new /tall /stately /grey /splendid /brick /marble ",
+    "whispered about/bowed to/stopped at/drew/praised/greeted/sketched",
+    "went": "went/walked/hurried/tiptoed/marched/wandered/strolled/skipped/drifted/trotted/crept/strode/ambled/"
+    "danced/filed/hopped/loped/moved/padded/rolled/slid/stole/swept",
+    "ran": "ran/hurried/rushed/raced/dashed/flew/sped/scampered/galloped/darted/bolted/tore/shot/swept/charged/"
+    "bounced/hopped/jumped",
+    "big": "big /old /great /famous /quiet /new /tall /stately /grey /splendid /brick /marble /busy /cosy /"
+    "fine /grand /huge /little /local /rich /royal /white /wide ",
     "someone": "<a_mild> <visitor>",
-    "a_mild": "an old/a tall/a young/a tired/a cheerful/a shy/a stout/a thin/a freckled/a jolly/a serious/a tidy/a curious/"
-    "a sleepy/a busy/a yawning/a laughing/a barefoot/a limping",
-    "mild": "friendly/tall/merry/gentle/cheerful/patient/quiet/thin/lively/sleepy/stout/wise/busy/freckled/small/jolly/"
-    "serious/tidy/curious/shy/young/polite/brisk/solemn/white-haired/long-legged/round-faced/soft-spoken",
-    "visitor": "lady/student/nun/sailor/schoolgirl/soldier/bus driver/dancer/farmer/tourist/captain/painter/judge/violinist/"
-    "professor/widow/twin/cyclist/singer/dentist/gentleman/mother/father/poet/clown/nurse/boy scout/pianist/clerk/hiker",
+    "haired": "white-haired/long-legged/round-faced/soft-spoken/red-haired/bright-eyed/sharp-eyed/rosy-cheeked/left-handed/"
+    "bow-legged/grey-eyed/curly-haired/snub-nosed/long-armed/deep-voiced/small-footed",
+    "a_mild": "an old/a tall/a young/a tired/a cheerful/a shy/a stout/a thin/a freckled/a jolly/a serious/a tidy/"
+    "a curious/a sleepy/a busy/a yawning/a laughing/a barefoot/a limping/a bald/a calm/a fat/a grand/"
+    "a kind/a loud/a lost/a meek/a merry/a neat/a pale/a proud/a rude/a slow/a stern/a tanned/a vain/"
+    "a weary/a wet/a short",
+    "mild": "friendly/tall/merry/gentle/cheerful/patient/quiet/thin/lively/sleepy/stout/wise/busy/freckled/small/"
+    "jolly/serious/tidy/curious/shy/young/polite/brisk/solemn/white-haired/long-legged/round-faced/"
+    "soft-spoken/kind/slim/plump/bald/calm/loud/meek/neat/proud/pale/quick/quaint/rosy/slow/sly/smart/"
+    "stern/warm/weary",
+    "visitor": "lady/student/nun/sailor/schoolgirl/soldier/bus driver/dancer/farmer/tourist/captain/painter/judge/"
+    "violinist/professor/widow/twin/cyclist/singer/dentist/gentleman/mother/father/poet/clown/nurse/"
+    "boy scout/pianist/clerk/hiker/baker/banker/boy/chemist/cook/diver/duke/girl/grocer/guest/lord/maid/"
+    "man/monk/pilot/porter/priest/scholar/sculptor/tailor/teacher/uncle/vet/waiter/woman",
     "trifle": "a <fine> <scrap>",
-    "scrap": "button/hairpin/sweet/coin/feather/thimble/comb/glove/marble/cork/nutshell/pencil/ribbon/toffee/shoe lace/"
-    "pen cap/tooth/chess piece/cherry stone/stamp/spoon/key ring/sock/buckle/bead/dice cup/doll's shoe/needle/fan/leaf",
+    "scrap": "button/hairpin/sweet/coin/feather/thimble/comb/glove/marble/cork/nutshell/pencil/ribbon/toffee/"
+    "shoe lace/pen cap/tooth/chess piece/cherry stone/stamp/spoon/key ring/sock/buckle/bead/dice cup/"
+    "doll's shoe/needle/fan/leaf/pin/nail/ring/nut/bean/pea/card/cap/key/bell/bow/bolt/brush/candle/"
+    "chalk/dime/doll/fork/lens/plum/reel/seal/tack/wig/map",
     "like": "like a <wet> <beast>",
-    "wet": "wet/sleepy/proud/lost/happy/frightened/fat/young/grey/hungry/shy/clever/stubborn/dancing/small/merry",
-    "beast": "mouse/goose/goat/rabbit/penguin/donkey/kitten/duckling/bear/fox/squirrel/beetle/hen/pony/frog/seal/mole/"
-    "heron/camel/puppy/crab/sparrow/hedgehog/tortoise/pelican/lamb/badger/stork",
+    "likes": "like <wet> <beasts>",
+    "beasts": "mice/geese/goats/rabbits/penguins/donkeys/kittens/ducklings/bears/foxes/squirrels/beetles/hens/"
+    "ponies/frogs/seals/moles/herons/camels/puppies/crabs/sparrows/hedgehogs/lambs/badgers/storks/swans/"
+    "otters/cats/dogs/cows/pigs/toads/bees/crows/gulls/snails/wolves/mules/bats/cubs/calves",
+    "wet": "wet/sleepy/proud/lost/happy/frightened/fat/young/grey/hungry/shy/clever/stubborn/dancing/small/"
+    "merry/sad/glad/lame/bald/calm/loud/mad/meek/rude/sick/slow/vain/wise/tame/tired/lonely",
+    "beast": "mouse/goose/goat/rabbit/penguin/donkey/kitten/duckling/bear/fox/squirrel/beetle/hen/pony/frog/seal/"
+    "mole/heron/camel/puppy/crab/sparrow/hedgehog/tortoise/pelican/lamb/badger/stork/cat/dog/cow/calf/"
+    "pig/toad/bee/moth/crow/gull/snail/worm/wolf/deer/mule/colt/bat/cub/duck/newt/wasp/carp",
     "glad": "<quite><happy>",
-    "happy": "glad/light/warm/proud/safe/brave/happy/calm/merry/rich/tall/free/awake/at home/thankful/strong",
+    "happy": "glad/light/warm/proud/safe/brave/happy/calm/merry/rich/tall/free/at home/thankful/strong/bold/"
+    "fine/good/great/pleased/young/lucky/grand/bright/cosy",
     "low": "<quite><blue>",
     "blue": "small/cold/sick/hollow/heavy/lost/ashamed/dizzy/guilty/lonely/foolish/numb/afraid/wretched/weak/stiff/helpless",
-    "quite": "/very /rather /quite /terribly /so /all at once /suddenly /a little ",
+    "quite": "/very /rather /quite /terribly /suddenly /strangely /a little /oddly ",
     "reacted": "nodded<manner>/blinked<manner>/swallowed<manner>/smiled<manner>/stood still<manner>/looked up<manner>/"
     "took a deep breath/turned pink/shivered<manner>/hummed<manner>/coughed<manner>/waited<manner>/grinned<manner>/"
     "shrugged<manner>/listened<manner>/said nothing/counted to <number>/frowned<manner>/leaned closer/winked<manner>/"
     "sighed<manner>/whistled<manner>/scratched one ear/looked at the <fine> <sight>/breathed <like>",
-    "manner": "// twice/ slowly/ a little/ for a moment/ for a long time/ thoughtfully/ <like>/ solemnly/ once more/ again",
+    "manner": "// twice/ slowly/ a little/ for a moment/ for a long time/ thoughtfully/ <like>/ solemnly/ in silence",
     "creature": "a <wet> <beast>",
     "royal": "a <stern> <portrait>",
-    "stern": "stern/sleepy/laughing/grumpy/weeping/proud/toothless/singing/bald/fat/tiny/headless/barefoot/kneeling/"
-    "dancing/yawning",
+    "stern": "stern/sleepy/laughing/grumpy/weeping/proud/toothless/singing/bald/fat/tiny/headless/barefoot/"
+    "kneeling/dancing/yawning/sad/mad/blind/calm/cross/gloomy/lazy/meek/noble/pale/rich/rude/vain/young",
     "attire": "a <fine> <cap>",
-    "cap": "cap/jacket/tie/waistcoat/hat/scarf/apron/cloak/shawl/wig/bow tie/glove/belt/sash/collar/nightcap",
+    "cap": "cap/jacket/tie/waistcoat/hat/scarf/apron/cloak/shawl/wig/bow tie/glove/belt/sash/collar/nightcap/"
+    "coat/gown/hood/mask/robe/shirt/shoe/sock/vest/wreath/beret/crown/frock/cape",
     "smell": "[wax/old books/dust/wood/floor polish/soap/mice/glue/pepper/tar/hay/roses] and [rain/oranges/coffee/paint/"
     "paper/wool/cloves/snow/soup/apples/smoke/moss]",
     "sound": "a <soft> <creak>",
-    "soft": "soft/loud/sharp/tiny/strange/long/hollow/dull/sudden/faint/deep/dry/silvery/short/sleepy/terrible",
-    "creak": "creak/click/thump/rustle/whistle/scratch/bang/squeak/rattle/cough/splash/knock/hiss/jingle/sneeze/hum/thud/"
-    "clatter/crackle/snap/tap/groan/chirp/whisper",
-    "fine": "little/dusty/golden/worn/painted/crooked/marble/wooden/rusty/shining/broken/carved/tall/strange/silver/round/"
-    "copper/paper/heavy/tiny/cracked/striped/forgotten/curved/yellow/gilded/brass/pale/blue/black/hollow/glass",
-    "sight": "lamps/doors/windows/stairs/statues/clocks/chairs/columns/mirrors/angels/vases/pictures/flags/masks/swords/"
-    "bells/bowls/birds/shields/helmets/crowns/coins/drums/ships/beds/baskets/dolls/saddles/ovens/wheels/harps/skulls",
-    "number": "two/three/four/five/six/seven/eight/nine/ten/eleven/twelve/thirteen/fourteen/fifteen/sixteen/seventeen/"
-    "eighteen/nineteen/twenty/thirty/forty/fifty/sixty/ninety",
-    "portrait": "king/queen/goat/captain/judge/general/cook/poet/princess/pirate/farmer/dentist/fiddler/knight/miller/baby/"
-    "duchess/monk/bishop/horse/thief/giant/mermaid/wizard",
+    "soft": "soft/loud/sharp/tiny/strange/long/hollow/dull/sudden/faint/deep/dry/silvery/short/sleepy/terrible/"
+    "thin/low/rich/wet/wild/clear/dark/big/brief/dim/flat/harsh/light/mild/shrill/weak",
+    "creak": "creak/click/thump/rustle/whistle/scratch/bang/squeak/rattle/cough/splash/knock/hiss/jingle/sneeze/"
+    "hum/thud/clatter/crackle/snap/tap/groan/chirp/whisper/beep/bump/buzz/clang/clank/crash/drip/gulp/"
+    "howl/moan/pop/ring/roar/sigh/squeal/swish/twang/wail/yawn/bark",
+    "fine": "little/dusty/golden/worn/painted/crooked/marble/wooden/rusty/shining/broken/carved/tall/strange/"
+    "silver/round/copper/paper/heavy/tiny/cracked/striped/forgotten/curved/yellow/gilded/brass/pale/blue/"
+    "black/hollow/glass/gold/red/green/grey/bent/long/short/thin/fat/lost/dull/plain/neat/soft/flat/"
+    "clay/tin/stone/straw/lead/wax",
+    "sight": "lamps/doors/windows/stairs/statues/clocks/chairs/columns/mirrors/angels/vases/pictures/flags/masks/"
+    "swords/bells/bowls/birds/shields/helmets/crowns/coins/drums/ships/beds/baskets/dolls/saddles/ovens/"
+    "wheels/harps/skulls/boats/boots/cats/cups/desks/dogs/fans/fish/gates/gongs/goats/hats/jars/keys/"
+    "kings/knights/lions/moons/nests/owls/pots/queens/rings/ropes/suns/towers/trees/urns/wigs",
+    "number": "two/three/four/five/six/seven/eight/nine/ten/eleven/twelve/thirteen/fourteen/fifteen/sixteen/"
+    "seventeen/eighteen/nineteen/twenty/thirty/forty/fifty/sixty/ninety/seventy/eighty",
+    "portrait": "king/queen/goat/captain/judge/general/cook/poet/princess/pirate/farmer/dentist/fiddler/knight/"
+    "miller/baby/duchess/monk/bishop/horse/thief/giant/mermaid/wizard/duke/nun/lord/scribe/page/clown/"
+    "saint/dwarf/nurse/tutor",
     "hour": "at last/an hour later/when the {food} were gone/when nobody expected it/just before closing time/"
     "when the clock struck [four/five/six]/after {count} stories",
     "for_a_while": "for a moment/for a while/for a long time/for a whole minute/without blinking/with great care/twice",
