@@ -78,9 +78,9 @@ def load_model(name: str, cls: type | None = None, **options):
     options |= {"use_safetensors": True, "trust_remote_code": False}
     if isinstance(place, Path):
         with _no_progress_bars():
-            return cls.from_pretrained(place, local_files_only=True, **options).eval()
+            return cls.from_pretrained(place, local_files_only=True, **options)
     try:
-        return cls.from_pretrained(place, **options).eval()
+        return cls.from_pretrained(place, **options)
     except OSError as error:
         raise _missing(name, "model", error) from error
 
@@ -98,7 +98,7 @@ def resolve(name: str) -> Path | str:
         raise FileNotFoundError(f"there is no folder {name}, and a hub id looks like owner/name")
     if mirror := _mirror():
         for place in (mirror / name, mirror / name.removesuffix("-qrels") / "qrels"):
-            if place.is_dir() and (place.name != "qrels" or name.endswith("-qrels")):
+            if place.is_dir():
                 return place
     return name
 

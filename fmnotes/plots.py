@@ -106,11 +106,11 @@ def image_grid(images: Sequence[np.ndarray], titles: Sequence[str] = (), columns
 
 
 def _png(fig: Figure) -> bytes:
-    """A small PNG: a palette of 256 colours where the figure holds no pictures."""
+    """A small PNG without metadata; with a palette of 256 colours where the figure holds no pictures."""
     from PIL import Image
 
     file = io.BytesIO()
-    fig.savefig(file, format="png", dpi=DPI, metadata={"Software": None})
+    fig.savefig(file, format="png", dpi=DPI)
     picture = Image.open(file).convert("RGB")
     if not any(axis.images for axis in fig.axes):
         picture = picture.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)

@@ -116,6 +116,7 @@ def test_a_right_gradient_prints_one_line(capsys):
     )
     assert "(12 values" in capsys.readouterr().out
     check_gradient("far away", lambda x: (x**2).sum(), lambda x: 2 * x, np.array([1e5, -3e4]))
+    check_gradient("at zero", lambda x: x.sin().sum(), torch.cos, torch.zeros(2))
     assert X.requires_grad is False and X.dtype == torch.float32
 
 
@@ -173,6 +174,9 @@ def test_a_wrong_gradient_is_named(capsys, f, analytic, inputs, error, match):
         (b"ab", [97, 98], 0, False),
         ("ab", "ab", 0, True),
         ("ab", b"ab", 0, False),
+        ("ab", np.array(["ab"]), 0, False),
+        ([5], [6], 1, True),
+        ([5], [7], 1, False),
         ({"a": 1.0}, {"a": 1.01}, 0.1, True),
         ({"a": 1.0}, {"a": 1.2}, 0.1, False),
         ({"a": 1.0}, {"b": 1.0}, 0.1, False),

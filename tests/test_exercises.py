@@ -149,6 +149,8 @@ def test_what_a_student_reads(chapter, capsys):
         told(capsys, "test.mean", none)
         == f"wrong   {start}: the function returns None. Does it end in `return`?{reread}"
     )
+    sometimes = told(capsys, "test.mean", lambda values: None if len(values) == 4 else mean(values))
+    assert "gives None, expected 2.0." in sometimes and "Does it end" not in sometimes
     assert "hand over the function itself, not its result, 2.0." in told(capsys, "test.mean", 2.0)
     assert "raises TypeError" in told(capsys, "test.mean", lambda: 3.0)
     assert "gives <" in told(capsys, "test.mean", lambda values: (value for value in values))

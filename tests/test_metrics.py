@@ -99,6 +99,16 @@ def test_a_power_law_is_found_again(k, c, x):
     assert exponent.value == pytest.approx(k, abs=1e-6) and prefactor.value == pytest.approx(c, rel=1e-5)
 
 
+def test_a_power_laws_intervals_are_those_of_polyfits_covariance():
+    x, y = np.array([1.0, 2.0, 3.0, 5.0, 9.0]), np.array([2.0, 3.1, 3.4, 5.2, 6.1])
+    (slope, intercept), covariance = np.polyfit(np.log(x), np.log(y), 1, cov=True)
+    reach = 3.182446 * np.sqrt(np.diag(covariance))  # t for 5 - 2 degrees of freedom
+    exponent, prefactor = power_law_fit(x, y)
+    assert exponent == pytest.approx((slope, slope - reach[0], slope + reach[0]), rel=1e-6)
+    expected = np.exp([intercept, intercept - reach[1], intercept + reach[1]])
+    assert prefactor == pytest.approx(tuple(expected), rel=1e-6)
+
+
 def test_a_power_laws_intervals_hold_the_truth_as_often_as_they_say():
     generator, x, hits = np.random.default_rng(0), np.array([1.0, 2.0, 4.0, 8.0, 16.0]), []
     for _ in range(1000):

@@ -88,6 +88,11 @@ def test_a_name_is_recorded_once_unless_its_cell_runs_again(root, monkeypatch):
         run("bpe.other", 5.0, **again)
     monkeypatch.setattr(records, "_cell", lambda: ("cell-a", 3))
     run("bpe.other", 5.0, **again)
+    monkeypatch.setattr(records, "_cell", lambda: (None, 4))  # run headless: no cell runs twice
+    run("bpe.headless", 4.0, **again)
+    monkeypatch.setattr(records, "_cell", lambda: (None, 5))
+    with pytest.raises(ValueError, match="already recorded"):
+        run("bpe.headless", 4.0, **again)
 
 
 @given(
