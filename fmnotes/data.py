@@ -48,14 +48,13 @@ def load(
     if name.startswith("museum/"):
         if config is not None:
             raise ValueError(f"{name} names its configuration already, so config={config!r} is one too many")
-        dataset = _museum(name.removeprefix("museum/"), split, streaming, seed)
+        return _museum(name.removeprefix("museum/"), split, columns, streaming, seed)
+    place = resolve(name)
+    if isinstance(place, Path):
+        dataset = _from_folder(name, place, config, split, streaming)
     else:
-        place = resolve(name)
-        if isinstance(place, Path):
-            dataset = _from_folder(name, place, config, split, streaming)
-        else:
-            dataset = _from_hub(name, config, split, streaming)
-    return dataset if columns is None else _select(name, dataset, columns)
+        dataset = _from_hub(name, config, split, streaming)
+    return _select(name, dataset, columns)
 
 
 def load_model(name: str, cls: type | None = None, **options):
@@ -124,18 +123,22 @@ def data_hash(rows: Iterable) -> str:
     return f"sha256:{digest.hexdigest()[:16]}"
 
 
-def _museum(config: str, split: str | None, streaming: bool, seed: int):
+def _museum(config: str, split: str | None, columns: Sequence[str] | None, streaming: bool, seed: int):
     import datasets
 
     from fmnotes import museum
 
     if not (MUSEUM / "README.md").exists():
         raise FileNotFoundError("data/museum is not here: `python -m fmnotes museum build` makes it")
-    if split != "train":
-        return museum.with_pictures(_from_folder("museum", MUSEUM, config, split, streaming, extra=("train",)))
-    _choose_config("museum", MUSEUM, config)
-    rows = {"config": config, "split": "train", "seed": seed}
-    return museum.with_pictures(datasets.IterableDataset.from_generator(museum.stream, gen_kwargs=rows))
+    if split == "train":
+        _choose_config("museum", MUSEUM, config)
+        rows = {"config": config, "split": "train", "seed": seed}
+        dataset = datasets.IterableDataset.from_generator(museum.stream, gen_kwargs=rows)
+    else:
+        dataset = _from_folder("museum", MUSEUM, config, split, streaming, extra=("train",))
+    if columns is None or "image" in columns:
+        dataset = museum.with_pictures(dataset)
+    return _select(f"museum/{config}", dataset, columns)
 
 
 def _from_folder(name: str, folder: Path, config: str | None, split: str | None, streaming: bool, extra: tuple = ()):
@@ -188,12 +191,19 @@ def _check_split(name: str, split: str | None, splits: Sequence[str]) -> None:
             raise ValueError(f"{name} has no split {base!r}: choose from {', '.join(splits)}")
 
 
-def _select(name: str, dataset, columns: Sequence[str]):
-    parts = dataset.values() if isinstance(dataset, dict) else [dataset]
-    for part in parts:
-        there = part.column_names or list(next(iter(part)))
-        if missing := [column for column in columns if column not in there]:
-            raise ValueError(f"{name} has no column {missing[0]!r}: choose from {', '.join(there)}")
+def _select(name: str, dataset, columns: Sequence[str] | None):
+    if columns is None:
+        return dataset
+    if isinstance(dataset, dict):
+        return type(dataset)({split: _select(name, part, columns) for split, part in dataset.items()})
+    draw = dataset.format["format_kwargs"].get("transform") if hasattr(dataset, "format") else None
+    there = list(next(iter(dataset))) if draw or not dataset.column_names else dataset.column_names
+    if missing := [column for column in columns if column not in there]:
+        raise ValueError(f"{name} has no column {missing[0]!r}: choose from {', '.join(there)}")
+    if draw:  # pictures are drawn from columns that must stay for it
+        return dataset.with_transform(
+            lambda batch: {key: column for key, column in draw(batch).items() if key in columns}
+        )
     return dataset.select_columns(list(columns))
 
 

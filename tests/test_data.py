@@ -158,8 +158,11 @@ def museum(tmp_path, monkeypatch):
         for i in range(5):
             yield {"text": f"{config} {split} {seed}", "n": i}
 
+    def draw(batch):
+        return batch | {"image": [n + 0.5 for n in batch["n"]]}
+
     def with_pictures(dataset):
-        return dataset.map(lambda row: {"drawn": True})
+        return dataset.with_transform(draw) if hasattr(dataset, "with_transform") else dataset.map(draw, batched=True)
 
     monkeypatch.setattr(data, "MUSEUM", make(tmp_path / "museum", "m", ("scenes", "stories"), ("validation", "test")))
     fake = types.SimpleNamespace(stream=stream, with_pictures=with_pictures)
@@ -169,12 +172,25 @@ def museum(tmp_path, monkeypatch):
 
 def test_the_museum_is_read_from_its_sample_and_its_training_rows_are_streamed(museum):
     rows = load("museum/stories", split="validation")
-    assert rows[0] == {"text": "m stories validation 0", "n": 0, "drawn": True}
+    assert rows[0] == {"text": "m stories validation 0", "n": 0, "image": 0.5}
     assert set(load("museum/stories")) == {"validation", "test"}
     rows = load("museum/stories", split="train", seed=3)
     assert isinstance(rows, datasets.IterableDataset)
-    assert next(iter(rows)) == {"text": "stories train 3", "n": 0, "drawn": True}
+    assert next(iter(rows)) == {"text": "stories train 3", "n": 0, "image": 0.5}
     assert list(load("museum/scenes", split="train", columns=["n"]).take(2)) == [{"n": 0}, {"n": 1}]
+
+
+@pytest.mark.parametrize("options", [{"split": "train"}, {"split": "test"}, {"split": "test", "streaming": True}])
+def test_pictures_can_be_chosen_without_what_they_are_drawn_from(museum, options):
+    assert next(iter(load("museum/scenes", columns=["image"], **options))) == {"image": 0.5}
+    assert next(iter(load("museum/scenes", columns=["text"], **options))).keys() == {"text"}
+
+
+def test_the_real_museum_opens():
+    for config in ("scenes", "captions", "questions", "pages", "knowledge", "stories"):
+        live, held_out = (next(iter(load(f"museum/{config}", split=split))) for split in ("train", "test"))
+        assert live.keys() == held_out.keys() and live["id"] != held_out["id"]
+    assert np.asarray(load("museum/scenes", split="test", columns=["image"])[:2]["image"]).shape == (2, 64, 64, 3)
 
 
 def test_museum_errors(museum, tmp_path, monkeypatch):
@@ -182,8 +198,10 @@ def test_museum_errors(museum, tmp_path, monkeypatch):
         load("museum/animals", split="train")
     with pytest.raises(ValueError, match="museum has no split 'dev': choose from train, validation, test"):
         load("museum/scenes", split="dev")
-    with pytest.raises(ValueError, match="museum/scenes has no column 'image': choose from text, n, drawn"):
-        load("museum/scenes", split="train", columns=["image"])
+    with pytest.raises(ValueError, match="museum/scenes has no column 'picture': choose from text, n"):
+        load("museum/scenes", split="train", columns=["picture"])
+    with pytest.raises(ValueError, match="museum/scenes has no column 'picture': choose from text, n, image"):
+        load("museum/scenes", split="test", columns=["image", "picture"])
     with pytest.raises(ValueError, match="names its configuration already"):
         load("museum/scenes", "stories")
     monkeypatch.setattr(data, "MUSEUM", tmp_path / "nothing")
