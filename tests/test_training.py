@@ -335,19 +335,20 @@ def validation(model):
     return {"val_loss": cross_entropy(model, tokens(seed=9)[0]).item() + 1e-9 * noise}
 
 
-def long_run(folder, kill_at_sync=None, config=KILLED):
-    """In a process of its own: a run that may kill itself just before its n-th write to the disk is made safe."""
+def long_run(folder, kill_in_save=None, at=None, config=KILLED):
+    """In a process of its own: a run that may kill itself at the n-th thing it does to files in one of its saves."""
     torch.set_num_threads(1)
     tqdm.set_lock(threading.RLock())  # else it is shared with the other processes, and dies with the one that holds it
-    real, calls = os.fsync, []
+    saves, touched = [], []
 
-    def fsync(number):
-        calls.append(number)
-        if len(calls) == kill_at_sync:
-            os.kill(os.getpid(), signal.SIGKILL)
-        real(number)
+    def hook(event, args):
+        if kill_in_save and event.split(".")[0] in ("open", "os", "shutil") and str(folder) in str(args[:1]):
+            saves.extend([0] if event == "os.mkdir" and str(args[0]).endswith("unfinished") else [])
+            touched.extend([0] if len(saves) == kill_in_save else [])
+            if len(touched) == at:
+                os.kill(os.getpid(), signal.SIGKILL)
 
-    os.fsync = fsync
+    sys.addaudithook(hook)
     model = Tiny(TinyConfig(dropout=0.3), seed=1)
     train(model, noisy, tokens(), config, folder, evaluate=validation)
 
@@ -404,9 +405,9 @@ def test_killed_at_random_and_resumed_the_losses_are_the_same_to_the_bit(start, 
     assert_same(tmp_path, uninterrupted)
 
 
-@pytest.mark.parametrize("at", [1, 4, 8, *range(17, 26)])  # 8 in a save; the third one also removes an old checkpoint
-def test_killed_in_the_middle_of_saving_the_checkpoint_is_whole_or_not_there(start, uninterrupted, tmp_path, at):
-    process = start(tmp_path, at)
+@pytest.mark.parametrize(("save", "at"), [(1, 2), (1, 17), *((3, at) for at in range(1, 24, 2))])
+def test_killed_in_the_middle_of_saving_the_checkpoint_is_whole_or_not_there(start, uninterrupted, tmp_path, save, at):
+    process = start(tmp_path, save, at)
     process.join()
     assert process.exitcode == -signal.SIGKILL
     process = start(tmp_path)
@@ -446,6 +447,25 @@ def test_other_optimizers_resume_to_the_bit(tmp_path, optimizer):
     with pytest.raises(KeyboardInterrupt):
         train(Tiny(), stopped, tokens(), config, tmp_path, optimizer=optimizer)
     assert losses(train(Tiny(), cross_entropy, tokens(), config, tmp_path, optimizer=optimizer)) == losses(whole)
+
+
+def test_the_loss_scale_of_fp16_resumes_too(tmp_path):
+    config, calls = TrainingConfig(8, precision="fp16"), []
+
+    def loss_fn(model, batch, stop_at=None):
+        calls.append(0)
+        if len(calls) == stop_at:
+            os.kill(os.getpid(), signal.SIGINT)
+        factor = 1e35 if len(calls) == 3 else 0.0
+        return cross_entropy(model, batch) + factor * (model.scale - model.scale.detach())
+
+    whole = train(Tiny(), loss_fn, tokens(), config)
+    calls.clear()
+    with pytest.raises(KeyboardInterrupt):
+        train(Tiny(), lambda model, batch: loss_fn(model, batch, 5), tokens(), config, tmp_path)
+    resumed = train(Tiny(), loss_fn, tokens(), config, tmp_path)
+    assert losses(resumed) == losses(whole)
+    assert [line["loss_scale"] for line in resumed] == [65536.0] * 3 + [32768.0] * 5
 
 
 # Checkpoints
