@@ -153,19 +153,16 @@ def _stream(
     model: GPT2, ids: Tensor, max_new_tokens: int, sampling: dict, stop: Tensor, seed: int, cache: KVCache | None
 ) -> Iterator[Tensor]:
     generator = torch.Generator(ids.device).manual_seed(seed)
+    head = model.wte.weight.detach().T.contiguous()  # a vector times a matrix reads it fastest in this order
     ended = torch.zeros(len(ids), dtype=torch.bool, device=ids.device)
-    seen = token = None
     for _ in range(max_new_tokens):
         with torch.inference_mode():  # not around the yield: it would hold for the caller, too
-            seen = (
-                ids if token is None else token[:, None] if cache is not None else torch.cat([seen, token[:, None]], 1)
-            )
-            last = model.hidden_states(seen, cache=cache)[:, -1]
-            logits = last @ model.wte.weight.T
-            before, token = token, _draw(logits, sampling, generator)
+            logits = model.hidden_states(ids, cache=cache)[:, -1] @ head
+            token = _draw(logits, sampling, generator)
             if len(stop):
-                token = torch.where(ended, before, token) if ended.any() else token
+                token = torch.where(ended, ids[:, -1], token)  # an ended sequence repeats its stop token
                 ended |= torch.isin(token, stop)
+            ids = token[:, None] if cache is not None else torch.cat([ids, token[:, None]], dim=1)
         yield token.clone()
         if len(stop) and ended.all():
             return

@@ -32,7 +32,7 @@ NAMES = {  # ours: theirs
     "n_head": "n_head",
 }
 _TRANSPOSED = re.compile(r"c_(attn|proj|fc)\.weight$")  # their Conv1D holds (in, out), nn.Linear (out, in)
-_NO_PARAMETER = re.compile(r"attn\.(masked_)?bias$|^lm_head\.weight$")  # old files store masks, some the tied head
+_NO_PARAMETER = re.compile(r"\.attn\.(masked_)?bias$|^lm_head\.weight$")  # old files store masks, some the tied head
 
 
 def to_hf_config(config: GPT2Config, end_token_id: int | None = None) -> dict:

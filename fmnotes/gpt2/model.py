@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from fmnotes.gpt2 import checkpoints
 from fmnotes.gpt2.attention import KVCache, causal_attention
 from fmnotes.gpt2.config import GPT2Config
-from fmnotes.gpt2.loss import linear_cross_entropy
+from fmnotes.gpt2.loss import IGNORE, linear_cross_entropy
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
@@ -113,7 +113,7 @@ class GPT2(nn.Module):
         hidden = self.hidden_states(input_ids, inputs_embeds)
         if targets.shape != hidden.shape[:2]:
             raise ValueError(f"targets have the shape {tuple(targets.shape)}, the input {tuple(hidden.shape[:2])}")
-        _check_ids(targets.where(targets >= 0, 0), self.config.vocab_size, "targets")
+        _check_ids(targets.where(targets != IGNORE, 0), self.config.vocab_size, "targets")
         weights = None if token_weights is None else token_weights.flatten()
         return linear_cross_entropy(hidden.flatten(0, 1), self.wte.weight, targets.flatten(), weights)
 
@@ -184,7 +184,7 @@ class GPT2(nn.Module):
         """A copy of a model of `transformers`, in its precision. Dropout, if it has any, is not taken over."""
         config = checkpoints.from_hf_config(model.config.to_dict())
         state = checkpoints.from_hf_state(model.state_dict())
-        return cls._from_state(config, state).to(model.dtype)
+        return cls._from_state(config, state)
 
     def to_transformers(self) -> GPT2LMHeadModel:
         """A copy as a model of `transformers`, in evaluation mode."""
@@ -198,11 +198,11 @@ class GPT2(nn.Module):
 
     @classmethod
     def _from_state(cls, config: GPT2Config, state: dict[str, Tensor]) -> GPT2:
-        with torch.device("meta"):  # no time for an initialisation that is overwritten
+        with torch.random.fork_rng(devices=[]):  # the initialisation is overwritten: it leaves no trace
             model = cls(config)
         checkpoints.check_state(model.state_dict(), state)
-        model.load_state_dict({name: tensor.clone() for name, tensor in state.items()}, assign=True)
-        return model.requires_grad_()
+        model.to(state["wte.weight"].dtype).load_state_dict(state)
+        return model
 
 
 def _check_ids(ids: Tensor, vocab_size: int, name: str) -> None:
