@@ -6,16 +6,14 @@ tables are rendered from there. Both kinds of file hold ``{name: entry}``; an en
 and the run's provenance.
 """
 
-import json
 import math
-import os
 import platform
 import re
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from fmnotes import ROOT
+from fmnotes import ROOT, costs, runs
 
 PROFILES = ("smoke", "quick", "study", "real", "gpu", "bench")
 BETTER = ("higher", "lower", "equal")
@@ -39,7 +37,7 @@ class Run:
         self.notebook, self.profile, self.seed, self.root = notebook, profile, seed, Path(root or ROOT)
         self._entries: dict[str, dict] = {}
         self._cells: dict[str, tuple] = {}
-        self._path = runs_folder(self.root) / profile / "records" / f"{notebook}.json"
+        self._path = runs.folder(self.root) / profile / "records" / f"{notebook}.json"
         self._path.unlink(missing_ok=True)  # an older run's numbers are not this run's
 
     def __call__(
@@ -93,7 +91,7 @@ class Run:
             "device": _device(),
             "versions": _versions(),
         }
-        _write(self._path, self._entries)
+        runs.write(self._path, self._entries)
 
     def _check_new(self, name: str) -> None:
         """Refuse a second value, unless the reader ran the same JupyterLab cell again."""
@@ -125,7 +123,7 @@ class Run:
 def load(profile: str, root: Path | None = None) -> dict[str, dict]:
     """The committed records of a profile, ``{name: entry}``; empty if there are none."""
     _check_profile(profile)
-    return _read(Path(root or ROOT) / "data" / "records" / f"{profile}.json")
+    return runs.read(Path(root or ROOT) / "data" / "records" / f"{profile}.json")
 
 
 def show(profile: str, notebook: str, root: Path | None = None) -> None:
@@ -142,21 +140,6 @@ def show(profile: str, notebook: str, root: Path | None = None) -> None:
     print(f"profile {profile}, seed {first['seed']}, {first['device']}; {versions}")
 
 
-def save_cost(profile: str, notebook: str, seconds: float, peak: int, root: Path | None = None) -> None:
-    """Note what a run took (wall time; peak memory in bytes), for ``commit``."""
-    path = runs_folder(Path(root or ROOT)) / profile / "costs" / f"{notebook}.json"
-    _write(path, {"seconds": round(seconds), "gigabytes": round(peak / 1e9, 1)})
-
-
-def print_cost(notebook: str, profile: str = "quick", root: Path | None = None) -> None:
-    """Print what the last committed run of a notebook took."""
-    cost = _read(Path(root or ROOT) / "data" / "records" / "costs.json").get(profile, {}).get(notebook)
-    if cost:
-        print(f"Measured: {cost['seconds']} s and {cost['gigabytes']} GB of memory on two cores, profile {profile}.")
-    else:
-        print(f"What a run in the profile {profile} takes is not measured yet.")
-
-
 def verdicts(profile: str, notebook: str, root: Path | None = None) -> list[tuple[str, str]]:
     """Compare a notebook's fresh records with the committed ones.
 
@@ -165,7 +148,7 @@ def verdicts(profile: str, notebook: str, root: Path | None = None) -> list[tupl
         committed value, and unit and limit agree too; "new" if nothing is committed under the name; else "outside",
         also for a committed record that the fresh run did not write.
     """
-    fresh = _read(runs_folder(Path(root or ROOT)) / profile / "records" / f"{notebook}.json")
+    fresh = runs.read(runs.folder(Path(root or ROOT)) / profile / "records" / f"{notebook}.json")
     committed = load(profile, root)
     pairs = [(name, _verdict(committed.get(name), entry)) for name, entry in fresh.items()]
     lost = [name for name, entry in committed.items() if entry["notebook"] == notebook and name not in fresh]
@@ -201,7 +184,7 @@ def commit(profile: str, root: Path | None = None) -> list[str]:
     if profile == "smoke":
         raise ValueError("records of the smoke profile are not committed: its numbers mean nothing")
     root = Path(root or ROOT)
-    fresh = {path.stem: _read(path) for path in sorted((runs_folder(root) / profile / "records").glob("*.json"))}
+    fresh = {path.stem: runs.read(path) for path in sorted((runs.folder(root) / profile / "records").glob("*.json"))}
     if not fresh:
         raise FileNotFoundError(f"no fresh records of profile {profile}: make some with `make run PROFILE={profile}`")
     before = load(profile, root)
@@ -214,18 +197,9 @@ def commit(profile: str, root: Path | None = None) -> list[str]:
     if found := faults(records):
         raise ValueError("records that prove nothing are not committed:\n" + "\n".join(found))
     records = dict(sorted(records.items(), key=lambda item: item[1]["notebook"]))
-    _write(root / "data" / "records" / f"{profile}.json", records)
-    _commit_costs(profile, root)
+    runs.write(root / "data" / "records" / f"{profile}.json", records)
+    costs.commit(profile, root)
     return [name for name in before | records if before.get(name) != records.get(name)]
-
-
-def _commit_costs(profile: str, root: Path) -> None:
-    path = root / "data" / "records" / "costs.json"
-    costs = _read(path)
-    for fresh in sorted((runs_folder(root) / profile / "costs").glob("*.json")):
-        costs.setdefault(profile, {})[fresh.stem] = _read(fresh)
-    if costs:
-        _write(path, costs)
 
 
 def render(root: Path | None = None) -> list[str]:
@@ -238,7 +212,7 @@ def render(root: Path | None = None) -> list[str]:
         old = (root / name).read_text(encoding="utf-8")
         new = _BLOCK.sub(lambda block: block[1] + _table(block[2], block[3], root) + block[5], old)
         if new != old:
-            _replace(root / name, new)
+            runs.replace(root / name, new)
             changed.append(name)
     return changed
 
@@ -335,24 +309,3 @@ def _versions() -> dict[str, str]:
             except PackageNotFoundError:
                 versions[name] = "unknown"
     return versions
-
-
-def runs_folder(root: Path) -> Path:
-    """Where runs leave their records and copies: ``$FMNOTES_RUNS``, or the folder ``runs`` of the project."""
-    return Path(os.environ.get("FMNOTES_RUNS") or root / "runs")
-
-
-def _read(path: Path) -> dict[str, dict]:
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-
-
-def _write(path: Path, records: dict[str, dict]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _replace(path, json.dumps(records, indent=2, ensure_ascii=False) + "\n")
-
-
-def _replace(path: Path, text: str) -> None:
-    """Whole or not at all: a reader never sees half a file."""
-    half = path.with_name(f".{path.name}.{os.getpid()}")
-    half.write_text(text, encoding="utf-8")
-    os.replace(half, path)

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fmnotes import ROOT, records
+from fmnotes import ROOT, costs, records, runs
 
 QUICK = "quick"  # the one profile without a file
 OFFLINE = (QUICK, "smoke")  # profiles whose notebooks must not ask the hub for anything
@@ -119,15 +119,15 @@ def needs(notebook: str, root: Path = ROOT) -> list[str]:
 
 def run_one(notebook: str, profile: str, parameters: dict, label: str, root: Path = ROOT) -> Outcome:
     """Run one notebook in a process of its own, so that its peak memory is its own, and compare its records."""
-    runs = records.runs_folder(root).resolve() / profile
-    source, copy = root / "notebooks" / f"{notebook}.ipynb", runs / f"{notebook}.ipynb"
-    fresh = runs / "records" / f"{Path(notebook).name}.json"
+    results = runs.folder(root).resolve() / profile
+    source, copy = root / "notebooks" / f"{notebook}.ipynb", results / f"{notebook}.ipynb"
+    fresh = results / "records" / f"{Path(notebook).name}.json"
     copy.parent.mkdir(parents=True, exist_ok=True)
     fresh.unlink(missing_ok=True)  # the records of an earlier run say nothing about this one
 
     spawn = multiprocessing.get_context("spawn")
     receiver, sender = spawn.Pipe(duplex=False)
-    arguments = (source, copy, {"PROFILE": profile, **parameters}, label, _environment(profile, runs.parent), sender)
+    arguments = (source, copy, {"PROFILE": profile, **parameters}, label, _environment(profile, results.parent), sender)
     process, start = spawn.Process(target=_execute, args=arguments), time.perf_counter()
     process.start()
     sender.close()  # the child's end is the only one now, so its death ends our waiting
@@ -146,7 +146,7 @@ def run_one(notebook: str, profile: str, parameters: dict, label: str, root: Pat
         message = f"It wrote no records. Its last cell needs Run({Path(notebook).name!r}, profile=PROFILE, seed=SEED)."
     if message:
         return Outcome(notebook, "failed", seconds, peak, message)
-    records.save_cost(profile, Path(notebook).name, seconds, peak, root)
+    costs.save(profile, Path(notebook).name, seconds, peak, root)
     return Outcome(notebook, "passed", seconds, peak, "", records.verdicts(profile, Path(notebook).name, root))
 
 
@@ -173,7 +173,7 @@ def run(names: list[str], profile: str = QUICK, everything: bool = False, root: 
             outcomes[notebook] = outcome
             if outcome.message:
                 print(f"\n{notebook} {outcome.status}. {outcome.message}\n", flush=True)
-    print(f"\nProfile {profile}; executed copies in {os.path.relpath(records.runs_folder(root) / profile)}\n")
+    print(f"\nProfile {profile}; executed copies in {os.path.relpath(runs.folder(root) / profile)}\n")
     print(table(list(outcomes.values())))
     for outcome in outcomes.values():
         if outside := [name for name, verdict in outcome.verdicts if verdict == "outside"]:

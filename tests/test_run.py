@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
-from fmnotes import ROOT
+from fmnotes import ROOT, costs, records
 from fmnotes.run import Outcome, RunError, available, run, select, table
 
 PARAMETERS = 'PROFILE = "quick"\nSEED = 0\nSTEPS = 3'
@@ -223,3 +224,15 @@ def test_the_command_line_explains_itself_and_refuses_with_status_2():
     refused = call("run", "no_such")
     assert refused.returncode == 2 and refused.stderr.startswith("There is no notebook 'no_such'.")
     assert call("fly").returncode == 2
+
+
+def test_what_a_run_took_is_committed_with_its_records_and_shown(root, capsys):
+    costs.show("01_first", root=root)
+    assert "not measured yet" in capsys.readouterr().out
+    write(root, "01_first")
+    write(root, "02_fails", "1 / 0")
+    run([], root=root)
+    records.commit("quick", root)
+    assert list(json.loads((root / "data" / "records" / "costs.json").read_text())["quick"]) == ["01_first"]
+    costs.show("01_first", root=root)
+    assert re.search(r"Measured: \d+ s and 0\.\d GB of memory on two cores, profile quick", capsys.readouterr().out)
