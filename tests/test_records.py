@@ -166,7 +166,7 @@ def test_commit_refuses_what_proves_nothing(root):
 )
 def test_faults(root, extra, fault):
     measure(root, **extra)
-    found = records.faults(records._read(root / "runs/quick/records/01_bpe.json"))
+    found = records.faults(runs.read(root / "runs/quick/records/01_bpe.json"))
     assert len(found) == (fault is not None)
     assert fault is None or re.search(fault, found[0])
 
