@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fmnotes import ROOT, records
+from fmnotes import ROOT, records, runs
 from fmnotes.records import Run
 
 README = "# title\n\n<!-- records:quick:bpe. -->\n<!-- /records -->\n\nafter\n"
