@@ -24,6 +24,7 @@ import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from os.path import commonprefix
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -156,6 +157,7 @@ class Grammar:
     domains: Mapping[str, Words | State | Callable[[Facts], Sequence[str]]]
     _alternatives: dict[str, list] = field(init=False, repr=False)
     _domains_of: dict[str, set[str]] = field(init=False, repr=False)
+    _unconditional: dict[str, list] = field(init=False, repr=False)
 
     def __post_init__(self):
         self._alternatives, self._domains_of = {}, {}
@@ -164,6 +166,11 @@ class Grammar:
             for alt in alternatives:
                 alt = alt if isinstance(alt, Alt) else Alt(1, alt) if isinstance(alt, str) else Alt(*alt)
                 compiled.append((alt, _compile(alt.template) + ((alt.then,) if alt.then else ())))
+        self._unconditional = {
+            name: [(alt.weight, parts) for alt, parts in alternatives if alt.weight]
+            for name, alternatives in self._alternatives.items()
+            if all(alt.when is None for alt, _ in alternatives)
+        }
         for name, alternatives in self._alternatives.items():
             for alt, parts in alternatives:
                 self._check_names(name, alt.template, parts)
@@ -222,7 +229,7 @@ class Grammar:
 
     def _open(self, rule: str, facts: Facts, loose: bool = False) -> list[tuple[int, tuple]]:
         """The alternatives of a rule that are open here, as (weight, parts)."""
-        return [
+        return self._unconditional.get(rule) or [
             (alt.weight, parts)
             for alt, parts in self._alternatives[rule]
             if alt.weight and (loose or alt.when is None or alt.when(facts))
@@ -262,15 +269,23 @@ class Grammar:
         """Every way to say exactly this text: (log-probability, what is remembered at its end).
 
         With `loose`, conditions and memory are ignored: a text that can be said loosely, but not strictly, is
-        grammatical and contradicts itself. `furthest[0]` is set to the length of the longest sayable beginning.
+        grammatical and contradicts itself. Then one way is followed where several would go on alike, which bounds the
+        work, and the score means nothing. `furthest[0]` is set to the length of the longest sayable beginning.
         """
+        seen: set[tuple[int, Stack]] = set()
         threads: list[tuple[int, Stack, dict, float]] = [(0, (Rule(start), None), dict(facts), 0.0)]
         while threads:
             position, stack, facts, score = threads.pop()
             while stack is not None and isinstance(stack[0], str) and text.startswith(stack[0], position):
                 position, stack = position + len(stack[0]), stack[1]
-            if furthest is not None and position > furthest[0]:
-                furthest[0] = position
+            if furthest is not None:
+                begun = stack[0] if stack is not None and isinstance(stack[0], str) else ""
+                agrees = len(commonprefix([begun, text[position : position + len(begun)]]))
+                furthest[0] = max(furthest[0], position + agrees)
+            if loose:
+                if (position, stack) in seen:
+                    continue
+                seen.add((position, stack))
             if stack is None:
                 if position == len(text):
                     yield score, facts
@@ -283,7 +298,8 @@ class Grammar:
                 choices = self._open(part.name, facts, loose)
                 total = sum(weight for weight, _ in choices)
                 for weight, parts in choices:
-                    if not (parts and isinstance(parts[0], str)) or text.startswith(parts[0], position):
+                    told = parts and isinstance(parts[0], str)
+                    if furthest is not None or not told or text.startswith(parts[0], position):
                         threads.append((position, _push(parts, rest), facts, score + math.log(weight / total)))
             elif callable(part):
                 threads.append((position, rest, facts if loose else facts | dict(part(facts)), score))

@@ -1,7 +1,7 @@
 """An n-gram model: the best that counting can do, and so the baseline of every language model here.
 
-Interpolated Kneser–Ney smoothing with three discounts per order (Chen & Goodman 1999, eq. 27, sec. 2.6 and 3): the
-highest order counts how often a token follows its context, the lower ones count after how many different contexts it does.
+Interpolated Kneser–Ney smoothing with three discounts per order (Chen & Goodman 1999, "modified Kneser–Ney", sec. 3):
+the highest order counts how often a token follows its context, a lower one after how many different contexts it does.
 """
 
 import math
@@ -39,17 +39,18 @@ class NGram:
         self.size = len(self.index) + 2
         contexts, tokens = self._windows(texts)
         self._contexts: list[np.ndarray] = []  # per order: the sorted keys of all contexts
-        ids, grams = np.zeros(len(tokens), np.int64), [tokens]
+        ids = np.zeros(len(tokens), np.int64)  # of the context so far; its key holds the shorter one and one token more
         for back in range(1, self.order):
             keys, ids = np.unique(ids * self.size + contexts[:, -back], return_inverse=True)
             self._contexts.append(keys)
-            grams.append(ids * self.size + tokens)
-        self._tables = []
-        counts, kept = None, np.arange(len(tokens))
-        for gram in reversed(grams):  # the highest order first: a lower one counts the different grams of the one above
-            keys, first, counts = np.unique(gram[kept], return_index=True, return_counts=True)
-            kept = kept[first]
+        # The highest order counts; a lower one counts the different grams of the order above that end in it.
+        self._tables, ends = [], ids * self.size + tokens
+        for order in range(self.order, 0, -1):
+            keys, counts = np.unique(ends, return_counts=True)
             self._tables.append(self._table(keys, counts))
+            if order > 1:
+                shorter = self._contexts[order - 2][keys // self.size] // self.size
+                ends = shorter * self.size + keys % self.size
         self._tables.reverse()
         return self
 
@@ -67,8 +68,8 @@ class NGram:
         """For one order: gram keys, their discounted counts, and per context the total and the mass set aside."""
         n = [np.count_nonzero(counts == c) for c in range(1, 5)]
         y = n[0] / max(n[0] + 2 * n[1], 1)
-        discounts = np.array([0.0] + [np.clip(c - (c + 1) * y * n[c] / max(n[c - 1], 1), 0.1, c - 0.1) for c in (1, 2, 3)])
-        discount = discounts[np.minimum(counts, 3)]
+        d = [c - (c + 1) * y * n[c] / max(n[c - 1], 1) for c in (1, 2, 3)]
+        discount = np.clip(d, 0.1, (0.9, 1.9, 2.9))[np.minimum(counts, 3) - 1]  # clipped, for small counts
         context = keys // self.size
         total = np.bincount(context, counts)
         aside = np.bincount(context, discount)
@@ -94,10 +95,8 @@ class NGram:
 
     def distribution(self, context: Sequence[str]) -> dict[str, float]:
         """p(token | context) for every token; the unknown one is called ""."""
-        lead = self.order - 1
-        ids = ([0] * lead + [self.index.get(token, 1) for token in context])[len(context) :][-lead or len(context) + lead :]
-        rows = np.tile(np.array(ids, np.int64), (self.size - 1, 1))
-        p = self._probabilities(rows, np.arange(1, self.size))
+        before, _ = self._windows([context])  # its last row stands before the end
+        p = self._probabilities(np.repeat(before[-1:], self.size - 1, axis=0), np.arange(1, self.size))
         return dict(zip(["", *self.index], p.tolist(), strict=True))
 
 

@@ -2,22 +2,25 @@
 
 A plot (see `stories_text`) is written much as one would tell it:
 
-    - {who} looked left. {he|cap} put out one finger and [touched/stroked/poked] it.     a sentence or two ...
-      "[Only once/Just a little]," thought {who}, and [touched/tapped] the {colour} {shape}.     ... or instead of it
-    + turn                      here something that may happen in any story (the rules in `stories_text/shared.py`)
-    => here=room                remembers, in silence, that they are in `room` now
-    - if winner=who: {who} ...  a wording for those stories only in which this is so
+    - {who} felt <low>, but took {friend}'s hand. "What was the {colour} {shape} like?" {he} <said><softly>.
+      "Hold my hand," <said> {who}<softly>. "What was the {colour} {shape} like?" {friend} <reacted>.
+    - "As {colour} as {like}," <said> {friend}<softly>, "and made of [clay/glass/wood]."
+    + turn
+    => here=room2
+    - if winner=who: {who} had won.
+      if winner=friend: {friend} had won.
 
-An empty line begins a paragraph. [a/b/c] is a choice on the spot, <softly> one from a list of words. {who} stands for a
-visitor throughout the story: the first time it is drawn, then it is remembered, with its pronouns. So is everything in
-braces: the ticket shows the same picture at the end as at the door. {room2} is another room than {room}.
+`- ` begins a sentence, and the lines below it are other wordings, each equally likely. [a/b/c] is a choice on the spot,
+<softly> one from a list of words. {who} is drawn the first time it is said and then remembered, with its pronouns ({he}
+for {who}, {fhe} for {friend}), and so is everything in braces: the children find their way in the dark because the red
+star is still where it was. {room2} is another room than {room}. `+ turn` is something that may happen in any story (see
+`stories_text/shared.py`), `=> here=room2` remembers in silence that they are there now, `if …:` opens a wording only to
+stories in which it is true. An empty line begins a paragraph.
 
 All of it becomes one `Grammar`, which can sample a story, score it exactly, and say where a text contradicts itself.
 """
 
-import math
 import re
-from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -25,6 +28,7 @@ from typing import Literal
 
 from fmnotes.museum.grammar import Alt, Dice, Facts, Grammar, State, Words
 from fmnotes.museum.stories_text import PLOTS, shared, words
+from fmnotes.museum.stories_text.notation import Writer, weighted
 from fmnotes.museum.world import COLOURS, SHAPES, dice_for
 
 # --------------------------------------------------------------------------------------------------- what can be drawn
@@ -63,8 +67,7 @@ LISTS = {
     "colour": COLOURS,
     "shape": SHAPES,
 }
-
-
+SEVERAL = ("colour", "shape", "room", "spot", "food", "pattern", "age", "count", "weather", "garment")
 SOLUTION = {hint: shape for shape, hints in words.HINTS.items() for hint in hints.split(",")}
 SILENT = ("judge_contest", "judge_bet", "solve", "solve2")  # rules that say nothing, and settle what follows
 
@@ -109,80 +112,7 @@ def _depends_on(variable: str, table: dict[str, str]) -> State:
     return State(lambda facts: lists[facts[variable]], Words([said for values in lists.values() for said in values]))
 
 
-# ---------------------------------------------------------------------------------------------- from plots to a grammar
-
-_SLOT = re.compile(r"\{(\w+?)(\d?)((?:\|\w+)?)\}")
-_CHOICE = re.compile(r"\[([^\[\]]*)\]")
-
-
-class _Writer:
-    """Collects the rules that the notation stands for."""
-
-    def __init__(self, domains: dict[str, Words | State]):
-        self.domains, self.rules, self._choices = domains, {}, {}
-        self._numbered = {name for plot in PLOTS.values() for name, digit, _ in _SLOT.findall(plot) if digit} | {"food"}
-
-    def template(self, text: str) -> str:
-        """A wording as a template of the grammar: slots get their domains, choices on the spot become rules."""
-        text = _SLOT.sub(self._slot, text)
-        while match := _CHOICE.search(text):  # innermost first
-            name = self._choices.setdefault(match[1], f"choice{len(self._choices)}")
-            self.rules[name] = _weighted(match[1].split("/"))
-            text = f"{text[: match.start()]}<{name}>{text[match.end() :]}"
-        return text
-
-    def _slot(self, match: re.Match) -> str:
-        name, digit, form = match.groups()
-        domain = name + digit if name + digit in self.domains else name
-        differ = "".join(f"!{name}{d}" for d in ("", "2", "3", "4") if name in self._numbered and d != digit)
-        if not isinstance(self.domains[domain], Words):
-            differ = ""
-        return f"{{{name}{digit}:{domain}{differ}{form}}}"
-
-    def passage(self, name: str, text: str) -> None:
-        """A plot, or a part of one: the rule `name`, and one rule for each of its sentences."""
-        parts, gap = [], ""
-        for line in _joined(text):
-            if not line:
-                gap = "\n\n" if parts else ""
-            elif line.startswith("=> "):
-                target, source = line[3:].split("=")
-                self.rules[f"{name}_{len(parts)}"] = [Alt(1, "", then=_remember(target, source))]
-                parts.append(f"<{name}_{len(parts)}>")
-            elif line.startswith("+ "):
-                name_of_rule = line[2:]
-                silent = name_of_rule in SILENT
-                parts.append(f"<{name_of_rule}>" if silent else f"{gap}<{name_of_rule}>")
-                gap = gap if silent else "" if name_of_rule == "recall" else " "  # a recall ends in its own space
-            elif line.startswith("- "):
-                beat = self.rules[f"{name}_{len(parts)}"] = [self._wording(line[2:])]
-                parts.append(f"{gap}<{name}_{len(parts)}>")
-                gap = " "
-            else:
-                beat.append(self._wording(line[2:]))
-        self.rules[name] = ["".join(parts)]
-
-    def _wording(self, text: str) -> Alt:
-        if not text.startswith("if "):
-            return Alt(1, self.template(text))
-        condition, text = text[3:].split(": ", 1)
-        one, other = condition.split("=")
-        return Alt(1, self.template(text), when=lambda facts: facts[one] == facts[other])
-
-
-def _weighted(wordings: list[str]) -> list[Alt]:
-    """What is written twice is twice as likely (and stays one alternative, so that a text has one derivation)."""
-    return [Alt(count, wording) for wording, count in Counter(wordings).items()]
-
-
-def _joined(text: str) -> Iterator[str]:
-    """The lines of a passage; a line that is indented by four or more goes on the line before it."""
-    text = re.sub(r"(/?)\n {4,}", lambda match: match[1] or " ", text.strip("\n"))
-    return iter(text.split("\n"))
-
-
-def _remember(target: str, source: str) -> Callable[[Facts], Facts]:
-    return lambda facts: {target: facts[source]}
+# -------------------------------------------------------------------------------------- what changes, and what is open
 
 
 def _other_child(facts: Facts) -> Facts:
@@ -196,7 +126,7 @@ def _older_wins(facts: Facts) -> Facts:
     return {"winner": facts[winner], "loser": facts[loser]}
 
 
-def _events(write: _Writer) -> None:
+def _events(write: Writer) -> None:
     """The rules behind `+ turn` and `+ recall`: small events, open or shut by what has happened, and their echoes."""
 
     def knows(*needed: str, but: str = "") -> Callable[[Facts], bool]:
@@ -236,7 +166,7 @@ def _events(write: _Writer) -> None:
         Alt(9, "<back>", has("holder", "friend"), gives("holder", "who")),
         Alt(5, "<lend>", has("wearer", "who"), gives("wearer", "friend")),
     ]
-    left = has("holder", "bench")  # what lies on a bench must not be forgotten: nothing else is said before it is fetched
+    left = has("holder", "bench")  # what lies on a bench is fetched before anything else is said
     echoes = {
         "seen": knows("colour4"),
         "food": knows("food4"),
@@ -260,9 +190,9 @@ def _events(write: _Writer) -> None:
 def grammar() -> Grammar:
     """The grammar of all stories; they start at the rule `story`, and every plot is equally likely."""
     domains = _domains()
-    write = _Writer(domains)
+    write = Writer(domains, SEVERAL, SILENT)
     for name, line in words.CLASSES.items():
-        write.rules[name] = _weighted(write.template(line).split("/"))
+        write.rules[name] = weighted(write.template(line).split("/"))
     _events(write)
     for name, text in PLOTS.items():
         write.passage(name, text)
@@ -294,7 +224,7 @@ def logprob(text: str) -> float:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What is true of a text, and, if it is no story, where it first goes wrong (a position, and the sentence there)."""
+    """What is true of a text and, if it is no story, where it first goes wrong: a position, and the sentence there."""
 
     verdict: Literal["sayable", "contradicts itself", "ungrammatical"]
     position: int | None = None
@@ -304,11 +234,13 @@ class Verdict:
 def explain(text: str) -> Verdict:
     """Is this a story; or would it be one, if it remembered who is who, who holds what and where they are; or neither?
 
-    A text that contradicts itself goes wrong where memory and text part; an ungrammatical one goes wrong where even a
-    teller without memory would have to stop.
+    A text that contradicts itself goes wrong where memory and text part; an ungrammatical one where even a teller
+    without memory would have to stop (a story that is cut short: at its end).
     """
+    if not text:
+        return Verdict("ungrammatical", 0, "")
     position = grammar().sayable_until(text, "story")
-    if position == len(text) and logprob(text) > -math.inf:
+    if position == len(text):
         return Verdict("sayable")
     loosely = grammar().sayable_until(text, "story", loose=True)
     if loosely == len(text):
@@ -321,6 +253,7 @@ _SENTENCE_END = re.compile(r"""(?<!Mr)(?<!Mrs)(?<!\.\.)[.!?]"?(?=\s|$)\s*""")
 
 def _sentence_at(text: str, position: int) -> str:
     """The sentence that holds this position; the last one, if the text ends too early."""
+    position += len(text[position:]) - len(text[position:].lstrip())
     start = 0
     for end in (match.end() for match in _SENTENCE_END.finditer(text)):
         if position < end or end == len(text):

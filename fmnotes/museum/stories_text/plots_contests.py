@@ -138,6 +138,7 @@ LATE_CLASS = """
 - if loser=friend: So {who} and {friend} got <number> minutes more, alone with the {colour2} {shape2} and <sound>.
   if loser=who: So {friend} and {who} got <number> minutes more, alone with the {colour} {shape} and <sound>.
 
++ recall
 - "You did not have to ask," <said> {loser} in the bus<softly>. "Two are better than one," <said> {winner}<softly>.
   On the way back the bus broke down again with <sound>, and {loser} and {winner} [told/drew/acted/sang] it all <likes>.
   {guard} waved <attire> until the bus was gone. "The latest class is the best," {ghe} <said><softly>.

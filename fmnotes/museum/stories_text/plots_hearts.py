@@ -79,6 +79,7 @@ MEMORY = """
 - "You still have the same [ears/eyes/laugh/freckles/nose]," <said> {third}<softly>. And the two friends danced <likes>.
   "{third}?" asked the {elder}<softly>. "[You are late/At last/Did you bring the {food}]," <said> {third}<gladly>.
 
++ recall
 - Now four of them meet every {weekday} in {room}, in <attire> and <attire>, and share {food}.
   That night {who} drew the {colour} {shape}, hung it up between <number> <fine> <sight>, and felt <glad>.
   And the {colour} {shape} watched over them all, and over <number> <fine> <sight>.

@@ -111,8 +111,8 @@ LIFT = """
 + opening
 + carry
 - "The {colour} {shape} is in {room}, [five/six/seven/eight] floors up," <said> {friend}<softly>. "Let us take the lift."
-- With them in the lift were {worker|a} with a {hamper}, and {guard}, a <gentle>guide.
-  {guard}, a <gentle>guide, came in too, and so did {worker|a} with a {hamper}.
+- With them in the lift were {worker|a} with {hamper|a}, and {guard}, a <gentle>guide.
+  {guard}, a <gentle>guide, came in too, and so did {worker|a} with {hamper|a}.
 - The lift rose <like>, passed <number> <fine> <sight>, and stopped with <sound> between two floors.
 - "[There is no air/I want to get out/I do not like small rooms]," <said> {friend}<sadly>, and felt <low>.
   {friend} pressed the button <number> times and felt <low>. "[We are stuck/Help]," {fhe} <said><sadly>.

@@ -113,7 +113,7 @@ RECALLS = {
   {who} showed the {thing} to {his} {kin}. "It was as <good> as <creature>," {he} <said><proudly>.
 """,
     "wears_friend": """
-- {friend} gave back the {garment} and <reacted>. In its pocket {who} [found/saw/picked up] <trifle>.
+- {friend} gave back the {garment} and <reacted>. With it came <trifle>.
   "[Keep/Wear] the {garment} until {weekday}," <said> {who} to {friend}<softly>, and took the {garment2}.
 """,
     "wears_who": """

@@ -31,8 +31,8 @@ ELDERS = ("grandmother", "grandfather", "great-aunt", "great-uncle")
 # What a pronoun becomes when it is the subject, the owner, the object, and when it turns back on itself.
 CASES = {"she": ("she", "her", "her", "herself"), "he": ("he", "his", "him", "himself")}
 PRONOUN = (
-    {name: "she" for name in GIRLS}
-    | {name: "he" for name in BOYS}
+    dict.fromkeys(GIRLS, "she")
+    | dict.fromkeys(BOYS, "he")
     | {name: "he" if name.startswith("Mr.") else "she" for name in STAFF}
     | KIN
     | {"great-aunt": "she", "great-uncle": "he"}
@@ -147,8 +147,7 @@ LIKE = {
     "orange": "a pumpkin,a fox,a sunset,a carrot,a tiger's coat,marmalade,an autumn leaf,a clownfish",
     "yellow": "a lemon,a duckling,butter,a buttercup,a canary,ripe corn,the noon sun,custard",
     "green": "spring grass,a frog,a fresh pea,moss,a grasshopper,a lime,a fir tree,pond water",
-    "blue": "the summer sky,deep water,a cornflower,a sailor's coat,a kingfisher,ink,far hills,a forget-me-not/"
-    "bad/faint/ill/sad/shy/sore/stupid/tired/tiny",
+    "blue": "the summer sky,deep water,a cornflower,a sailor's coat,a kingfisher,ink,far hills,a forget-me-not",
     "purple": "a plum,lavender,evening clouds,a thistle,beetroot soup,a king's robe,an aubergine,heather",
     "black": "the night,coal,a raven,a chimney,liquorice,a piano,a panther,wet tar",
     "white": "milk,new snow,a swan,chalk,a clean sheet,a cloud,sea foam,a goose feather",
@@ -215,9 +214,8 @@ CLASSES = {
     "a kind/a loud/a lost/a meek/a merry/a neat/a pale/a proud/a rude/a slow/a stern/a tanned/a vain/"
     "a weary/a wet/a short",
     "mild": "friendly/tall/merry/gentle/cheerful/patient/quiet/thin/lively/sleepy/stout/wise/busy/freckled/small/"
-    "jolly/serious/tidy/curious/shy/young/polite/brisk/solemn/white-haired/long-legged/round-faced/"
-    "soft-spoken/kind/slim/plump/bald/calm/loud/meek/neat/proud/pale/quick/quaint/rosy/slow/sly/smart/"
-    "stern/warm/weary",
+    "jolly/serious/tidy/curious/shy/young/polite/brisk/solemn/kind/slim/plump/bald/calm/loud/meek/neat/"
+    "proud/pale/quick/quaint/rosy/slow/sly/smart/stern/warm/weary",
     "visitor": "lady/student/nun/sailor/schoolgirl/soldier/bus driver/dancer/farmer/tourist/captain/painter/judge/"
     "violinist/professor/widow/twin/cyclist/singer/dentist/gentleman/mother/father/poet/clown/nurse/"
     "boy scout/pianist/clerk/hiker/baker/banker/boy/chemist/cook/diver/duke/girl/grocer/guest/lord/maid/"
@@ -241,7 +239,8 @@ CLASSES = {
     "happy": "glad/light/warm/proud/safe/brave/happy/calm/merry/rich/tall/free/at home/thankful/strong/bold/"
     "fine/good/great/pleased/young/lucky/grand/bright/cosy",
     "low": "<quite><blue>",
-    "blue": "small/cold/sick/hollow/heavy/lost/ashamed/dizzy/guilty/lonely/foolish/numb/afraid/wretched/weak/stiff/helpless",
+    "blue": "small/cold/sick/hollow/heavy/lost/ashamed/dizzy/guilty/lonely/foolish/numb/afraid/wretched/weak/stiff/"
+    "helpless/faint/ill/sad/shy/sore/stupid/tired/tiny/uneasy/bitter/glum/pale",
     "quite": "/very /rather /quite /terribly /suddenly /strangely /a little /oddly ",
     "reacted": "nodded<manner>/blinked<manner>/swallowed<manner>/smiled<manner>/stood still<manner>/looked up<manner>/"
     "took a deep breath/turned pink/shivered<manner>/hummed<manner>/coughed<manner>/waited<manner>/grinned<manner>/"
