@@ -63,11 +63,12 @@ LISTS = {
     "daytime": words.DAYTIMES,
     "mood": words.MOODS,
     "weather": list(words.WEATHER),
+    "night": words.NIGHTS,
     "garment": words.GARMENTS,
     "colour": COLOURS,
     "shape": SHAPES,
 }
-SEVERAL = ("colour", "shape", "room", "spot", "food", "pattern", "age", "count", "weather", "garment")
+SEVERAL = ("colour", "shape", "room", "spot", "food", "pattern", "age", "count", "night", "garment")
 SOLUTION = {hint: shape for shape, hints in words.HINTS.items() for hint in hints.split(",")}
 SILENT = ("judge_contest", "judge_bet", "solve", "solve2")  # rules that say nothing, and settle what follows
 
@@ -161,9 +162,9 @@ def _events(write: Writer) -> None:
         Alt(6, "<tour>", knows(but="colour4")),
         Alt(4, "<snack>", knows(but="food4")),
         Alt(3, "<here>", knows("here")),
-        Alt(5, "<give>", has("holder", "who"), gives("holder", "friend")),
+        Alt(7, "<give>", has("holder", "who"), gives("holder", "friend")),
         Alt(4, "<lay>", has("holder", "who"), gives("holder", "bench")),
-        Alt(9, "<back>", has("holder", "friend"), gives("holder", "who")),
+        Alt(20, "<back>", has("holder", "friend"), gives("holder", "who")),
         Alt(5, "<lend>", has("wearer", "who"), gives("wearer", "friend")),
     ]
     left = has("holder", "bench")  # what lies on a bench is fetched before anything else is said

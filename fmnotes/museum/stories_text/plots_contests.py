@@ -3,6 +3,7 @@
 CONTEST = """
 + opening
 + carry
++ turn
 - In {room} <someone> called, "Who [wants to/can/dares to/likes to] draw? The first prize is {prize}!"
   In {room}, between <number> <fine> <sight>, hung a sign: "Drawing contest! First prize: {prize}."
 => here=room
@@ -131,12 +132,10 @@ LATE_CLASS = """
 + judge_contest
 - if winner=who: They <ran> to {room}, past <number> <fine> <sight>, and <looked> the {colour} {shape}.
   if winner=friend: They <ran> to {room2}, past <number> <fine> <sight>, and <looked> the {colour2} {shape2}.
-- "It was made of {material} in {town}, {age} years ago," <said> {guard}<proudly>.
-  {guard} told them how it came from {town} [by ship/on a sledge/in a hay cart/in a bathtub] with <royal> {age} years ago.
 - Only {loser} stood apart, with <trifle> in {his_loser} hand, and felt <low>. {winner} saw it.
 - "Please," <said> {winner}<softly>, "may {loser} see the other one too?" {guard} <reacted>.
-- if loser=friend: So {who} and {friend} got <number> minutes more, alone with the {colour2} {shape2} and <sound>.
-  if loser=who: So {friend} and {who} got <number> minutes more, alone with the {colour} {shape} and <sound>.
+- if loser=friend: So {who} and {friend} got [two/three/four/five] minutes more, alone with the {colour2} {shape2} and <sound>.
+  if loser=who: So {friend} and {who} got [two/three/four/five] minutes more, alone with the {colour} {shape} and <sound>.
 
 + recall
 - "You did not have to ask," <said> {loser} in the bus<softly>. "Two are better than one," <said> {winner}<softly>.

@@ -68,7 +68,6 @@ MEMORY = """
 - The {elder} <reacted>. "After the [war/flood/storm/fire]," {ehe} <said><softly>, "when I was {count}, we slept here."
 - "I felt <low>. But a child called {third} gave me <trifle> and said, 'Look at the {colour} {shape}. It watches over us.'"
   "Beside me lay a child called {third}, as warm as <creature>. We looked at the {colour} {shape} and shared {food}."
-+ turn
 
 - "And {third}?" <asked> {friend}<eagerly>. "Gone to {town}, long ago," <said> the {elder}<sadly>.
 - "But we left <trifle>," {ehe} <said><softly>, "{spot}." {who} and {friend} looked there at once.
@@ -90,9 +89,7 @@ MUSIC_BOX = """
 + carry
 - In {room}, next to the {colour} {shape}, stood a <fine> music box with a card: "[Broken/Silent/Asleep] for {span} years."
 => here=room
-- "[Poor/Dear/Lonely/Sleepy] thing," <said> {friend}<softly>. "It looks like <creature>."
-  {friend} put {fhis} ear to the lid, heard <sound>, and <reacted>.
-- "It once played {tune}," <said> {guard}, the <gentle>guard<softly>, "but the key is lost."
+- "It once played {tune}," <said> a <gentle>guard called {guard}<softly>, "but the key is lost."
 - They [looked/searched/peered] {spot}, and [found/saw/picked up] <trifle>. They [looked/searched/peered] {spot2}, and [found/saw/picked up] <trifle>, but no key.
   {who} asked <someone>, and {friend} [looked/searched/peered] {spot}. There [was/lay/waited] only <trifle>, and no key.
 + turn
@@ -132,8 +129,6 @@ BIRTHDAY = """
 - There stood a cake, {colour3|a} {shape3} with {treasure} all round, and the letters on it said "{who}".
 - "I thought you had forgotten me," <said> {who}<softly>. "I nearly told you at the {colour2} {shape2}," <said> {friend}<gladly>.
   "You remembered!" <said> {who}<gladly>. "For <number> days," <said> {friend}<proudly>.
-- Even {guard}, the <gentle>guard, had brought a present: {garment3|a} and <trifle>.
-  {guard}, the <gentle>guard, sang {tune}, and {who}'s {kin} danced <like>.
 
 + recall
 - {who} blew out <number> candles, looked at {friend} and felt <glad>.

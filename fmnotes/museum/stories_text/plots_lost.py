@@ -3,6 +3,7 @@
 LOST_TICKET = """
 + opening
 + carry
++ turn
 - At the door <someone> gave them <little>tickets for the {show}, and on each one shone the {colour} {shape}.
   They [bought/were given/picked up] <little>tickets for the {show}, with <royal> on one side and the {colour} {shape} on the other.
 + turn
@@ -29,6 +30,7 @@ LOST_CHILD = """
 - One {weather} {daytime} {who} had to look after {his} little {sibling} {friend} at the <big>museum.
   {who} had a little {sibling} called {friend}, who got lost <like>. One {weather} {weekday} they went to the <big>museum.
 + carry
++ turn
 - "I want to see the {colour} {shape}!" <said> {friend}<eagerly>. "[Later/Soon/After lunch/In a minute]," <said> {who}<softly>.
   {friend} [talked/sang/dreamed] of nothing but the {colour} {shape}. "[Later/Soon/After lunch/In a minute]," <said> {who}<softly>.
 - But while {who} <looked> <number> <fine> <sight> in {room}, {friend} [vanished/ran off/slipped away] <like>.
@@ -59,6 +61,7 @@ UMBRELLA = """
   On a rainy {weekday} {who} and {friend} <ran> into the <big>museum, as wet as <creature>.
 - {who} shook {his} umbrella, which had {pattern} on it, and left it in a <fine> stand, next to <trifle>.
   {who}'s umbrella was new. It had {pattern} on it, and {he} hung it up beside <number> <fine> <sight>.
++ carry
 - In {room} they <looked> the {colour} {shape}, and in {room2} <number> <fine> <sight>.
 => here=room2
 + turn
@@ -86,7 +89,7 @@ LETTER = """
 - [Behind/Above/Under/Beside] {room} there was a <fine> book room, and {friend} loved books as <creature> loves [hay/milk/mud/honey].
   {friend} wanted to read, so they <went> past {room} and past <someone> to the book room of the museum.
 => here=room
-- In a <fine> book about {subject}, beside <trifle>, lay a letter. "[Look/What is this/Listen]," <said> {friend}<eagerly>.
+- In a <fine> book about {subject}, beside <trifle>, lay a letter. "[Look/A letter/Listen/Oh]," <said> {friend}<eagerly>.
 - "Dear finder," it said, "I am {third} and I am {count} years old. Go to the {colour} {shape} and look {spot}."
   {who} read aloud<softly>, "If you love {subject}, look {spot}, near the {colour} {shape}. Your {third}, {count} years old."
 + turn
@@ -96,7 +99,7 @@ LETTER = """
 => here=room2
 - "{treasure|cap}!" <said> {friend}<eagerly>. A note said, "Take some, {third}." So {friend} left <trifle>, and {who} a picture of <creature>.
   In it lay {treasure} and a note: "Take some, {third}." So {friend} left <trifle>, and {who} a picture of <royal>.
-- "Who is {third}?" <asked> {who} to {guard}, the <gentle>librarian<softly>. {guard} <reacted>.
+- They asked {guard}, the <gentle>librarian, who {third} was. {guard} <reacted>.
   At the desk sat {guard}, the <gentle>librarian, in <attire>. "{third}?" {ghe} <said><softly>, and felt <low>.
 - "That was my [best/first/dearest] friend," {ghe} <said><softly>, "but {third} moved to {town} {span} years ago."
 

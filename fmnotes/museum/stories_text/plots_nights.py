@@ -59,14 +59,14 @@ NIGHT_GUARD = """
 - At night, when <someone> had left as the last visitor, {guard} went alone through {room} with a <fine> lamp.
   {guard} was the night guard, <mild> and <mild>. Every night {ghe} <went> through {room} <like>, past <number> <fine> <sight>, all alone.
 - "Good evening," {ghe} said to the {colour} {shape}<softly>. It never answered, and {guard} felt <low>.
-- One {weather} night {ghe} sat down {spot} to eat {ghis} {food}. There [was/came/followed] <sound>, and then <sound>.
+- One {night} night {ghe} sat down {spot} to eat {ghis} {food}. There [was/came/followed] <sound>, and then <sound>.
 - It was {animal|a}, and it looked at {ghim} <like>. "Are you lonely too?" <asked> {guard}<softly>.
   In the light sat {animal|a} with <trifle>. "You are hungry," <said> {guard}<softly>.
 - {ghe|cap} called it {pet}, and they shared the {food} and <trifle> <likes>.
 - From then on {pet} came every night. {guard} told {pet} about {town}, and {pet} <reacted>.
   After that they made the round together, {guard} in front, {pet} behind, past <number> <fine> <sight>.
 
-- But one {weather2} night {pet} [ran in circles/bit {ghis} sleeve/sneezed/sang] and would not stop. {guard} <reacted>.
+- But one {night2} night {pet} [ran in circles/bit {ghis} sleeve/sneezed/sang] and would not stop. {guard} <reacted>.
 - In {room2} there [was/came/followed] <sound>, and [smoke/water/steam] came out behind the {colour2} {shape2}. "Well done, {pet}," <said> {guard}<eagerly>.
   "What is it, {pet}?" <asked> {guard}<eagerly>. In {room2} {ghe} saw [smoke/water/steam] behind the {colour2} {shape2}.
 - {ghe|cap} pulled the {colour2} {shape2} out on a <fine> cart, past <number> <fine> <sight>. {pet} ran ahead <like>.
@@ -82,6 +82,7 @@ BALLOON = """
 + opening
 - Outside, <someone> sold balloons, and {who} got {colour3|a} one [for <number> pennies/in exchange for <trifle>].
   {who} had a balloon, as {colour3} as {like3}. "Hold it tight," <said> {who}'s {kin}<softly>.
++ carry
 - But in {room}, as {who} <looked> the {colour} {shape}, there [was/came/followed] <sound>, and the string was gone.
   In {room} {who} [waved/bowed/pointed] to the {colour} {shape} and to <someone>, and forgot the string.
 => here=room
@@ -96,7 +97,7 @@ BALLOON = """
   {friend} sat down beside {him} and opened {fhis} {food}. "Then we keep it company," {fhe} <said><softly>.
 - They looked up. Somebody had painted {animal|a} in <attire> up there.
   They looked up, and found <royal> and {animal|a} on the painted ceiling.
-- "Are you ill?" <asked> {guard}, the <gentle>guard<softly>. "We are waiting," <said> {who}<softly>. So {guard} lay down too.
+- "Are you ill?" <asked> a <gentle>guard called {guard}<softly>. "We are waiting," <said> {who}<softly>. So {guard} lay down too.
   {guard}, a <gentle>guard, came and looked up, and <reacted>. In {span} years {ghe} had never looked up.
 - And <hour>, the balloon came down <like>, right into {who}'s [arms/lap/hands].
   And <hour>, the string [touched/tickled/brushed] {who}'s nose. "It is here!" <said> {friend}<eagerly>.

@@ -10,7 +10,7 @@ OPENING = """
   {who} and {friend} were [best friends/good friends/neighbours/in the same class/cousins/as close as twins].
     One {weather} {daytime} {who}'s {kin} took them to the <big>museum.
   It was {weather|a} {weekday}, and {who} was on the way to the <big>museum with {his} {kin} and {his} friend {friend}.
-  On {weather|a} {weekday} {daytime} {who}'s {kin} [took/brought/led] {who} and {friend} to the <big>museum.
+  On {weather|a} {weekday} {who}'s {kin} [took/brought/led] {who} and {friend} to the <big>museum.
   "Today we are going to the museum," said {who}'s {kin} one {weather} {daytime}.
     {who} [cheered/jumped up/ran to find {his} shoes/was ready at once/whistled], and {friend} was allowed to come too.
 """
@@ -74,7 +74,7 @@ EVENTS = {
     wave at <someone>/pick up <trifle>/draw <royal>/scratch {his} knee].
 """,
     "lend": """
-- {friend} [shivered/was cold/sneezed/admired it so much], and {who} lent {fhim} the {garment} [for <number> minutes/for <trifle>/with a bow].
+- {friend} [shivered/was cold/sneezed/looked cold], and {who} lent {fhim} the {garment} [for <number> minutes/for <trifle>/with a bow].
   "[Shall we/Let us/Can we] swap?" <asked> {friend}<softly>, and {who} gave {fhim} the {garment}.
 """,
 }
@@ -118,7 +118,7 @@ RECALLS = {
 """,
     "wears_who": """
 - {who} had lost <trifle> from the {garment}, but {friend} [found/mended/replaced] it with <trifle> from the {garment2}.
-  Then <someone> [praised/admired/liked] {friend}'s {garment2}, and {who} <reacted> in {his} {garment}.
+  Then <someone> [praised/admired/noticed] {friend}'s {garment2}, and {who} <reacted> in {his} {garment}.
 """,
     "mood": """
 - {who} was not {mood} any more. {he|cap} felt <glad>, and danced <like> round {friend}.

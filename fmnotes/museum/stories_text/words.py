@@ -72,7 +72,7 @@ MATERIALS = _pairs(
     "glass,marble,oak,copper,clay,amber,bronze,iron,silver,wax,plaster,coral,pine,brass,slate,porcelain",
 )
 SPOTS = _pairs(
-    "under the,behind the,by the,in the,near the,below the",
+    "under the,behind the,by the,beside the,near the,below the",
     "old,red,broken,tall,big,dusty,green,empty,second,third,blue,small,last,first,low,open",
     "bench,curtain,vase,chair,piano,sofa,stove,carpet,locker,clock,chest,ladder,shelf,basket,statue,desk,lamp,stool,bed,rug",
 )
@@ -116,6 +116,7 @@ COUNTS = (
     "five,six,seven,eight,nine,ten,eleven,twelve,thirteen,fourteen,fifteen,sixteen,seventeen,eighteen,nineteen,twenty"
 ).split(",")
 WEEKDAYS = "Monday,Tuesday,Wednesday,Thursday,Friday,Saturday,Sunday".split(",")
+NIGHTS = "rainy,wet,windy,snowy,frosty,foggy,cold,mild,starry,moonlit,stormy,quiet,misty,icy,warm,long".split(",")
 DAYTIMES = ("morning", "afternoon", "day", "noon", "holiday", "lunchtime")
 MOODS = (
     "sleepy,shy,grumpy,lonely,nervous,bored,worried,gloomy,cross,timid,homesick,restless,sulky,anxious,moody,jealous,"
@@ -166,7 +167,7 @@ CLASSES = {
     "said": "said/said/said/whispered/murmured/declared/remarked/muttered/announced/added/mumbled/breathed",
     "asked": "asked/asked/wondered/whispered/murmured/mumbled/breathed",
     "then": "Then /Soon /After that /After a while /A little later /A moment later /Before long /By and by /"
-    "A few minutes later /Now /Presently /In the end /Next /Quite soon /At last /Some time later ",
+    "A few minutes later /Now /Presently /Next /Quite soon /Some time later /Just after that /Two minutes later ",
     "suddenly": "Suddenly /All at once /Just then /At that very moment /In that instant /Out of nowhere /"
     "Without warning /All of a sudden /Then, as if by magic, /A heartbeat later /At once /Then /"
     "Right then ",
