@@ -13,7 +13,7 @@ from fmnotes.museum import SPECIAL_TOKENS
 
 STORIES = "roneneldan/TinyStories"
 VOCAB_SIZE = 10_000
-ROUNDS = {"training": 7, "encoding": 15}
+ROUNDS = {"training": 7, "encoding": 15, "gpt2": 7}
 DOCUMENTS = 2_000  # of these each encoder encodes one after the other
 
 
@@ -84,6 +84,75 @@ def bench_encoding(texts: list[str], data: str, record) -> None:
     print(f"goal: at least 0.9 of the throughput of tiktoken – {'met' if ratio >= 0.9 else 'MISSED'}")
 
 
+# GPT-2
+
+
+def bench_gpt2_training(record) -> None:
+    """A training step of 12 layers, width 256, on 16 sequences of 256 tokens, in bfloat16 autocast."""
+    import torch
+
+    from fmnotes.gpt2 import GPT2, GPT2Config
+    from fmnotes.timing import side_by_side, speed_table
+
+    torch.manual_seed(0)
+    ours = GPT2(GPT2Config.mini(vocab_size=4096))
+    theirs = ours.to_transformers().train()
+    ids = torch.randint(4096, (16, 257))
+
+    def stepper(model, loss):
+        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
+
+        def step():
+            with torch.autocast("cpu", torch.bfloat16):
+                value = loss()
+            value.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+
+        return step
+
+    print("\nTraining GPT-2 (12 layers, width 256, vocabulary 4,096, 16 × 256 tokens, bfloat16)")
+    times = side_by_side(
+        {
+            "fmnotes": stepper(ours, lambda: ours.loss(ids[:, :-1], ids[:, 1:])),
+            "transformers": stepper(theirs, lambda: theirs(ids[:, :-1], labels=ids[:, :-1]).loss),
+        },
+        rounds=ROUNDS["gpt2"],
+    )
+    speed_table(times, baseline="transformers")
+    ratio = float(times["transformers"] / times["fmnotes"])
+    record("bench.gpt2_train_vs_transformers", ratio, unit="throughput ratio", tolerance=0.3, better="higher")
+    print(f"goal: at least 1.5 times the throughput of transformers – {'met' if ratio >= 1.5 else 'MISSED'}")
+
+
+def bench_gpt2_generation(record) -> None:
+    """100 greedy tokens after 16, one sequence, both with their key-value cache, in float32."""
+    import torch
+
+    from fmnotes.generation import generate
+    from fmnotes.gpt2 import GPT2, GPT2Config
+    from fmnotes.timing import side_by_side, speed_table
+
+    torch.manual_seed(0)
+    ours = GPT2(GPT2Config.mini(vocab_size=4096))
+    theirs = ours.to_transformers()
+    prompt = torch.randint(4096, (1, 16))
+    options = {"max_new_tokens": 100, "do_sample": False, "eos_token_id": None, "pad_token_id": 0}
+    assert torch.equal(generate(ours, prompt, 100, temperature=0), theirs.generate(prompt, **options))
+    print("\nGenerating 100 tokens with the same model, one sequence")
+    times = side_by_side(
+        {
+            "fmnotes": lambda: generate(ours, prompt, 100, temperature=0),
+            "transformers": lambda: theirs.generate(prompt, **options),
+        },
+        rounds=ROUNDS["gpt2"],
+    )
+    speed_table(times, baseline="transformers")
+    ratio = float(times["transformers"] / times["fmnotes"])
+    record("bench.gpt2_generate_vs_transformers", ratio, unit="throughput ratio", tolerance=0.5, better="higher")
+    print(f"goal: at least 3 times the throughput of transformers – {'met' if ratio >= 3 else 'MISSED'}")
+
+
 def main() -> None:
     from fmnotes.data import load
     from fmnotes.records import Run
@@ -96,6 +165,8 @@ def main() -> None:
     data = "sha256:" + hashlib.sha256("".join(texts).encode()).hexdigest()[:16]
     bench_training(texts, data, record)
     bench_encoding(texts, data, record)
+    bench_gpt2_training(record)
+    bench_gpt2_generation(record)
 
 
 if __name__ == "__main__":

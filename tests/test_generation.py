@@ -54,6 +54,13 @@ def test_warpers_equal_those_of_transformers(seed, k, p, least, heat, tied):
     assert torch.equal(next_token_probabilities(logits, heat, k, p, least), expected)
 
 
+@pytest.mark.parametrize("p, kept", [(0.5, 2), (0.25, 1), (1e-9, 1), (1.0, 4)])
+def test_top_p_at_its_borders(p, kept):
+    logits = torch.zeros(1, 4)  # each has exactly a quarter
+    assert top_p(logits, p).isfinite().sum() == kept
+    assert torch.equal(top_p(logits, p), TopPLogitsWarper(p)(None, logits))
+
+
 def test_temperature_zero_takes_the_most_likely():
     probabilities = next_token_probabilities(torch.tensor([[1.0, 4.0, 4.0, 0.0]]), temperature=0)
     assert probabilities.tolist() == [[0, 1, 0, 0]]
