@@ -1,4 +1,4 @@
-"""fmnotes: the hardened half of a curriculum of notebooks; each module bears the name of the notebook that derives it."""
+"""fmnotes: the hardened half of a curriculum of notebooks; a module bears the name of the notebook that derives it."""
 
 from pathlib import Path
 

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fmnotes.museum.grammar import Alt, Dice, Grammar, State, Words
+from fmnotes.museum.dice import Dice
+from fmnotes.museum.grammar import Alt, Grammar, State, Words
 
 TOYS = Grammar(
     rules={

@@ -16,7 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fmnotes.museum import catalogue, knowledge, names, pages, prompt
-from fmnotes.museum.grammar import Dice, Grammar, Words
+from fmnotes.museum.dice import Dice
+from fmnotes.museum.grammar import Grammar, Words
 from fmnotes.museum.questions import resolve
 from fmnotes.museum.scenes import Scene
 from fmnotes.museum.world import HELD_OUT_PAIRS, PAIRS, SPLITS, TRAIN_PAIRS

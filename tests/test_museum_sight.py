@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fmnotes.museum import captions, forms, questions, scenes
-from fmnotes.museum.grammar import Dice
+from fmnotes.museum import captions, ceiling, forms, questions, scenes
+from fmnotes.museum.dice import Dice
 from fmnotes.museum.probes import pixel_probe
 from fmnotes.museum.referents import Description, description, referent, resolve
 from fmnotes.museum.render import CELL, DISTANCE, JITTER, PLACE, RADIUS, RGB, contact_sheet, render
@@ -273,15 +273,15 @@ def test_likelihoods_leave_out_only_what_is_impossible():
     made = rows(captions, "test", 30)
     gallery = [Scene.from_row(row) for row in made]
     said = [row["captions"][i % 5] for i, row in enumerate(made)]
-    table = captions.likelihoods(said, gallery)
+    table = ceiling.likelihoods(said, gallery)
     assert np.array_equal(table, [[captions.logprob(text, scene) for scene in gallery] for text in said])
-    ceiling = captions.retrieval_ceiling(table, ks=(1, 5, 30))
-    for recall in ceiling.values():
+    best = ceiling.retrieval_ceiling(table, ks=(1, 5, 30))
+    for recall in best.values():
         assert 1 / 30 < recall["recall@1"] <= recall["recall@5"] <= recall["recall@30"] == 1
 
 
 def test_the_retrieval_ceiling_shares_ties_fairly_and_judges_captions_by_their_posterior():
-    assert captions.retrieval_ceiling(np.zeros((10, 10)), (1, 5))["caption to scene"] == {
+    assert ceiling.retrieval_ceiling(np.zeros((10, 10)), (1, 5))["caption to scene"] == {
         "recall@1": pytest.approx(0.1),
         "recall@5": pytest.approx(0.5),
     }
@@ -289,14 +289,14 @@ def test_the_retrieval_ceiling_shares_ties_fairly_and_judges_captions_by_their_p
     # caption 0 fits scenes 0 and 1 alike, caption 1 scene 1 alone, caption 2 fits 2 better than 0
     with np.errstate(divide="ignore"):
         table = np.log([[0.1, 0.1, 0], [0, 0.01, 0], [0.1, 0, 0.4]])
-    ceiling = captions.retrieval_ceiling(table, (1,))
-    assert ceiling["caption to scene"]["recall@1"] == pytest.approx((0.5 + 1 + 1) / 3)
+    best = ceiling.retrieval_ceiling(table, (1,))
+    assert best["caption to scene"]["recall@1"] == pytest.approx((0.5 + 1 + 1) / 3)
     # for scene 1, caption 0 is ten times as likely as caption 1, but caption 1 can belong to no other
-    assert ceiling["scene to caption"]["recall@1"] == pytest.approx(1)
+    assert best["scene to caption"]["recall@1"] == pytest.approx(1)
     with pytest.raises(ValueError, match="square"):
-        captions.retrieval_ceiling(np.zeros((2, 3)))
+        ceiling.retrieval_ceiling(np.zeros((2, 3)))
     with pytest.raises(ValueError, match="caption 1 is false of its own scene"):
-        captions.retrieval_ceiling(np.array([[0.0, off], [0.0, off]]))
+        ceiling.retrieval_ceiling(np.array([[0.0, off], [0.0, off]]))
 
 
 # ------------------------------------------------------------------------------------------------------------ questions

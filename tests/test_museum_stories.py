@@ -8,7 +8,7 @@ from itertools import islice
 import pytest
 
 from fmnotes.museum import stories
-from fmnotes.museum.grammar import Dice
+from fmnotes.museum.dice import Dice
 from fmnotes.museum.ngram import END, NGram, words
 from fmnotes.museum.stories_text import PLOTS
 from fmnotes.museum.stories_text import words as vocabulary

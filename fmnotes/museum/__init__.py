@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterator
 
 from fmnotes.museum import captions, catalogue, knowledge, pages, questions, scenes, stories
-from fmnotes.museum.grammar import Dice
+from fmnotes.museum.dice import Dice
 from fmnotes.museum.mixture import texts
 from fmnotes.museum.prompt import SPECIAL_TOKENS
 from fmnotes.museum.render import render
@@ -58,7 +58,7 @@ def logprob(text: str, given: Scene | tuple | None = None, split: str = "train")
 
 
 def with_pictures(dataset):
-    """The data set with a column `image` (64×64 RGB, uint8), rendered when a row is read; None for a row without one."""
+    """The data set with a column `image` (64×64 RGB, uint8), rendered when a row is read; None where there is none."""
 
     def add_pictures(batch: dict[str, list]) -> dict[str, list]:
         if "objects" in batch:

@@ -5,15 +5,12 @@ an object is named it is picked: by a rule whose alternatives say nothing and on
 that fits two equal objects has two derivations, and its probability is their sum.
 """
 
-import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from functools import cache, lru_cache
-from itertools import combinations, permutations
+from itertools import permutations
 
-import numpy as np
-from jaxtyping import Float
-
-from fmnotes.museum.grammar import Alt, Dice, Facts, Grammar, State, Words
+from fmnotes.museum.dice import Dice
+from fmnotes.museum.grammar import Alt, Facts, Grammar, State, Words
 from fmnotes.museum.referents import Description
 from fmnotes.museum.scenes import EXTREMES, MOST_OBJECTS, POSITIONS, RELATIONS, Object, Scene, extreme
 from fmnotes.museum.scenes import sample as sample_scene
@@ -281,69 +278,3 @@ def stream(split: str, seed: int = 0) -> Iterator[dict]:
         row = {"id": f"{split}-{seed}-{number}", **scene.to_row()}
         yield row | {"captions": [sample(scene, dice) for _ in range(5)]}
         number += 1
-
-
-# ------------------------------------------------------------------------------------------------------------ retrieval
-
-
-def _mentioned(caption: str) -> frozenset[str]:
-    """The looks that a caption speaks of: its runs of attribute words, as "large red", "circle"."""
-    runs, run = set(), []
-    for word in re.findall(r"\w+|[^\w ]", caption.lower()) + ["."]:
-        word = SINGULAR.get(word, word)
-        if word in ATTRIBUTES:
-            run.append(word)
-        elif run:
-            runs.add(" ".join(run))
-            run = []
-    return frozenset(runs)
-
-
-def _looks(scene: Scene) -> frozenset[str]:
-    """All looks that one can speak of in this scene."""
-    fields = [(thing.size, thing.colour, thing.shape) for thing in scene.objects]
-    return frozenset(" ".join(words) for look in fields for n in (1, 2, 3) for words in combinations(look, n))
-
-
-def likelihoods(captions: Sequence[str], scenes: Sequence[Scene]) -> Float[np.ndarray, "captions scenes"]:
-    """log p(caption | scene) for every caption and every scene, in nats, −∞ where it is false.
-
-    No caption is true of a scene in which a look that it mentions does not occur, so only the other scenes are scored.
-    """
-    scores = np.full((len(captions), len(scenes)), -np.inf)
-    looks = [_looks(scene) for scene in scenes]
-    for row, caption in enumerate(captions):
-        mentioned = _mentioned(caption)
-        for column, scene in enumerate(scenes):
-            if mentioned <= looks[column]:
-                scores[row, column] = logprob(caption, scene)
-    return scores
-
-
-def retrieval_ceiling(
-    scores: Float[np.ndarray, "pairs pairs"], ks: Sequence[int] = (1, 5, 10)
-) -> dict[str, dict[str, float]]:
-    """The recall that nobody can beat on average: the Bayes ranker's, on a gallery where caption i belongs to scene i.
-
-    `scores` are the log p(caption | scene) of `likelihoods`. Unread, a caption may belong to any scene alike, so
-    p(scene | caption) = p(caption | scene) / Σ p(caption | every scene). For a caption the ranker orders the scenes,
-    and for a scene the captions, by that probability; among equals it can only guess, and recall is its expectation.
-    Returns {"caption to scene": {"recall@1": …}, "scene to caption": {…}}.
-    """
-    if scores.ndim != 2 or scores.shape[0] != scores.shape[1]:
-        raise ValueError(f"caption i must belong to scene i, so a square table is wanted; got {scores.shape}")
-    if np.isneginf(np.diag(scores)).any():
-        raise ValueError(f"caption {np.argmin(np.diag(scores))} is false of its own scene")
-    posterior = scores - np.logaddexp.reduce(scores, axis=1, keepdims=True)
-    return {
-        "caption to scene": {f"recall@{k}": _expected_recall(posterior, k) for k in ks},
-        "scene to caption": {f"recall@{k}": _expected_recall(posterior.T, k) for k in ks},
-    }
-
-
-def _expected_recall(posterior: Float[np.ndarray, "queries items"], k: int) -> float:
-    """How often item i is among the best k of query i, ties broken at random."""
-    own = np.diag(posterior)[:, None]
-    tied = np.isclose(posterior, own, rtol=0, atol=1e-9)
-    better = ((posterior > own) & ~tied).sum(axis=1)
-    return float(np.clip((k - better) / tied.sum(axis=1), 0, 1).mean())

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 
-from fmnotes.museum.grammar import Dice, Words
+from fmnotes.museum.dice import Dice
+from fmnotes.museum.grammar import Words
 from fmnotes.museum.names import names
 from fmnotes.museum.pages import FIXED, KINDS, sentences, write
 from fmnotes.museum.world import PAIRS, dice_for

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from fmnotes.museum.grammar import Dice
+from fmnotes.museum.dice import Dice
 from fmnotes.museum.referents import DESCRIPTION, REFERENT, RELATION, SAID, Description, Referent, description, referent
 from fmnotes.museum.scenes import EXTREMES, RELATIONS, Object, Scene, Sketch
 from fmnotes.museum.world import COLOURS, SHAPES, SIZES, TRAIN_PAIRS

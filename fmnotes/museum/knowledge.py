@@ -13,7 +13,7 @@ from itertools import count
 from fmnotes.museum import questions as visual
 from fmnotes.museum import scenes
 from fmnotes.museum.catalogue import Museum, museum, sentence_of, value_of
-from fmnotes.museum.grammar import Dice
+from fmnotes.museum.dice import Dice
 from fmnotes.museum.prompt import UNKNOWN, cite
 from fmnotes.museum.world import HELD_OUT_PAIRS, TRAIN_PAIRS, dice_for
 

@@ -10,7 +10,8 @@ all museums of a split.
 from functools import cache
 from itertools import permutations
 
-from fmnotes.museum.grammar import Dice, Grammar, Words
+from fmnotes.museum.dice import Dice
+from fmnotes.museum.grammar import Grammar, Words
 from fmnotes.museum.names import names
 from fmnotes.museum.world import PAIRS
 

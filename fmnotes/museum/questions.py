@@ -9,8 +9,8 @@ import math
 from collections.abc import Iterator
 from functools import lru_cache
 
+from fmnotes.museum.dice import Dice
 from fmnotes.museum.forms import FORMS, TYPES, Form, Pairs
-from fmnotes.museum.grammar import Dice
 from fmnotes.museum.referents import referring_expression, resolve
 from fmnotes.museum.scenes import Scene, sample
 from fmnotes.museum.world import HELD_OUT_PAIRS, TRAIN_PAIRS, dice_for

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-from fmnotes.museum.grammar import FORMS, Dice
+from fmnotes.museum.dice import Dice
+from fmnotes.museum.grammar import FORMS
 from fmnotes.museum.scenes import EXTREMES, RELATIONS, Object, Scene, Sketch, extreme
 from fmnotes.museum.world import COLOURS, SHAPES, SIZES
 

@@ -7,7 +7,7 @@ decided here, in one place: each relation and each position has exactly one defi
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
-from fmnotes.museum.grammar import Dice
+from fmnotes.museum.dice import Dice
 from fmnotes.museum.world import COLOURS, HELD_OUT_PAIRS, PAIRS, SHAPES, SIZES, SPLITS, TRAIN_PAIRS, dice_for
 
 GRID = 4

@@ -26,7 +26,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Literal
 
-from fmnotes.museum.grammar import Alt, Dice, Facts, Grammar, State, Words
+from fmnotes.museum.dice import Dice
+from fmnotes.museum.grammar import Alt, Facts, Grammar, State, Words
 from fmnotes.museum.stories_text import PLOTS, shared, words
 from fmnotes.museum.stories_text.notation import Writer, weighted
 from fmnotes.museum.world import COLOURS, SHAPES, dice_for

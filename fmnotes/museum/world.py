@@ -2,7 +2,7 @@
 
 import zlib
 
-from fmnotes.museum.grammar import Dice
+from fmnotes.museum.dice import Dice
 
 SHAPES = ("circle", "square", "triangle", "star", "heart", "cross")
 COLOURS = ("red", "orange", "yellow", "green", "blue", "purple", "black", "white")
