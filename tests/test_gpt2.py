@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 
 from fmnotes.gpt2 import GPT2, IGNORE, GPT2Config, KVCache, causal_attention, linear_cross_entropy
+from fmnotes.gpt2.attention import _attention_in_blocks
 
 TINY = GPT2Config(vocab_size=97, context_length=32, d_model=32, n_layer=2, n_head=4)
 
@@ -47,6 +48,28 @@ def test_flops_by_formula(batch, length):
     assert counter.get_total_flops() == TINY.flops_per_token(length) * batch * length
 
 
+def test_flops_of_a_training_step():
+    model, ids = GPT2(TINY), some_ids(2, 32)
+    counter = FlopCounterMode(display=False)
+    with counter:
+        F.cross_entropy(model(ids).flatten(0, 1), ids.flatten()).backward()
+    again = 2 * 32 * TINY.d_model * TINY.n_layer  # the fused kernel computes the scores anew in its backward pass
+    assert counter.get_total_flops() == (3 * TINY.flops_per_token(32) + again) * 2 * 32
+
+
+def test_bfloat16_trains_on_the_gradient_of_float32():
+    """Through attention in blocks, which only bfloat16 on a CPU takes."""
+    ids = some_ids(2, 33)
+    gradients = []
+    for enabled in (False, True):
+        torch.manual_seed(0)
+        model = GPT2(TINY)
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            model.loss(ids[:, :-1], ids[:, 1:]).backward()
+        gradients.append(torch.cat([p.grad.flatten() for p in model.parameters()]))
+    assert (gradients[1] - gradients[0]).norm() < 0.02 * gradients[0].norm()
+
+
 @pytest.mark.parametrize("attention", ["eager", "sdpa"])
 def test_logits_equal_those_of_transformers(attention):
     model = randomised()
@@ -54,8 +77,6 @@ def test_logits_equal_those_of_transformers(attention):
     theirs.set_attn_implementation(attention)
     ids = some_ids(3, 32)
     torch.testing.assert_close(model(ids), theirs(ids).logits, rtol=0, atol=1e-10)
-    with torch.no_grad():  # another path through the attention
-        torch.testing.assert_close(model(ids), theirs(ids).logits, rtol=0, atol=1e-10)
 
 
 def test_loss_and_gradients_equal_those_of_transformers():
@@ -96,8 +117,6 @@ def test_causal_attention_equals_the_loop(new, past, seed):
         seen = past + t + 1
         weights = torch.einsum("bhd,bhsd->bhs", q[:, :, t], k[:, :, :seen]).div(2.0).softmax(-1)
         expected[:, :, t] = torch.einsum("bhs,bhsd->bhd", weights, v[:, :, :seen])
-    with torch.no_grad():
-        torch.testing.assert_close(causal_attention(q, k, v), expected, rtol=0, atol=1e-12)
     torch.testing.assert_close(causal_attention(q, k, v), expected, rtol=0, atol=1e-12)
 
 
@@ -105,7 +124,7 @@ def test_causal_attention_equals_the_loop(new, past, seed):
 def test_attention_in_blocks_equals_the_fused_kernel(length):
     generator = torch.Generator().manual_seed(0)
     q, k, v = torch.randn(3, 1, 2, length, 8, generator=generator, dtype=torch.float64).requires_grad_()
-    ours = causal_attention(q, k, v)
+    ours = _attention_in_blocks(q, k, v)
     theirs = F.scaled_dot_product_attention(q, k, v, is_causal=True)
     direction = torch.randn(ours.shape, generator=generator, dtype=torch.float64)
     torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-12)

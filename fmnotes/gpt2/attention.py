@@ -20,7 +20,7 @@ def causal_attention(
 ) -> Float[Tensor, "batch head new d"]:
     """softmax(q kᵀ / √d) v, where each of the last `new` positions sees itself and all before it."""
     new, total = q.shape[2], k.shape[2]
-    if torch.is_grad_enabled() and q.device.type == "cpu" and new == total <= 512:
+    if torch.is_grad_enabled() and q.device.type == "cpu" and q.dtype == torch.bfloat16 and new == total <= 512:
         return _attention_in_blocks(q, k, v)
     if new == 1:  # it sees everything; the fused kernel would cost three times as much as what there is to do
         return (q * q.shape[3] ** -0.5 @ k.transpose(2, 3)).softmax(-1) @ v
@@ -31,7 +31,7 @@ def causal_attention(
 
 
 def _attention_in_blocks(q: Tensor, k: Tensor, v: Tensor, block: int = 128) -> Tensor:
-    """The same by matrix products, for training on short sequences: the fused kernel's backward pass is slow on CPUs.
+    """The same by matrix products, to train on short sequences: in bfloat16 a CPU's fused backward pass is slow.
 
     Queries come in blocks, and a block's products leave out the keys after it, which no query of it sees.
     """
