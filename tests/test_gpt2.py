@@ -240,6 +240,7 @@ def test_published_weights_by_hub_id(tmp_path, monkeypatch):
     save_file(state, folder / "model.safetensors")
     monkeypatch.setenv("FMNOTES_MIRROR", str(tmp_path))
     torch.testing.assert_close(GPT2.from_pretrained("owner/small-gpt2")(ids), model(ids), rtol=0, atol=0)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(FileNotFoundError, match="owner/nothing"):
         GPT2.from_pretrained("owner/nothing")
 
