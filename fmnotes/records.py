@@ -35,6 +35,7 @@ class Run:
     def __init__(self, notebook: str, profile: str = "quick", seed: int = 0, root: Path | None = None):
         _check_profile(profile)
         self.notebook, self.profile, self.seed, self.root = notebook, profile, seed, Path(root or ROOT)
+        self.data: str | None = None  # a hash of what all of this run is measured on, unless a call names another
         self._entries: dict[str, dict] = {}
         self._cells: dict[str, tuple] = {}
         self._path = runs.folder(self.root) / profile / "records" / f"{notebook}.json"
@@ -62,7 +63,7 @@ class Run:
             limit: the best value that any model could reach, where it is known.
             better: "higher", "lower" or "equal" (neither is better).
             chance: what a guesser would get, where that means something.
-            data: a hash of the data that it was measured on.
+            data: a hash of the data that it was measured on, if it is not the run's (`record.data = ...`).
 
         Raises:
             TypeError: if a number is not a plain int or float.
@@ -87,7 +88,7 @@ class Run:
             "chance": chance,
             "notebook": self.notebook,
             "seed": self.seed,
-            "data": data,
+            "data": data or self.data,
             "device": _device(),
             "versions": _versions(),
         }

@@ -28,9 +28,11 @@ def measure(root, value=3.9412345, name="bpe.bytes_per_token", notebook="01_bpe"
 
 def test_a_run_writes_its_records_with_their_provenance(root):
     run = Run("01_bpe", profile="quick", seed=7, root=root)
+    run.data = "sha256:cd"
     run("bpe.merges", 1000, unit="merges", tolerance=0, better="equal")
     path = root / "runs" / "quick" / "records" / "01_bpe.json"
     assert list(json.loads(path.read_text())) == ["bpe.merges"], "written at once, not at the end"
+    assert json.loads(path.read_text())["bpe.merges"]["data"] == "sha256:cd", "the run's own, where a call names none"
     run("bpe.bytes_per_token", 3.9412345, unit="bytes/token", limit=5, tolerance=0.05, chance=1.0, data="sha256:ab")
     entry = json.loads(path.read_text())["bpe.bytes_per_token"]
     assert entry["value"] == 3.941 and entry["limit"] == 5 and entry["tolerance"] == 0.05
