@@ -611,6 +611,28 @@ def test_gpt2s_files_are_read_and_checked(tokenizer, tmp_path):
         Tokenizer.from_gpt2_files(*write_gpt2_files(tokenizer, tmp_path, merges=lambda ls: [*ls[:4], "ab", *ls[5:]]))
 
 
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("vocab.json", b"[]", "damaged or not a byte-level BPE vocabulary: AttributeError"),
+        ("vocab.json", b'{"a": "b"}', "damaged or not a byte-level BPE vocabulary: TypeError"),
+        ("vocab.json", b'{"a": 1, "b": null}', "damaged or not a byte-level BPE vocabulary: TypeError"),
+        ("vocab.json", b'{"a": 1}', "the first 256 ids are not those of the 256 bytes"),
+        ("vocab.json", b'{"a": \xff}', "damaged: 'utf-8' codec can't decode byte 0xff in position 6"),
+        ("merges.txt", b"#version: 0.2\na \xff\n", "damaged: 'utf-8' codec can't decode byte 0xff in position 16"),
+    ],
+)
+def test_a_damaged_gpt2_file_is_refused_by_name(tokenizer, tmp_path, file, content, message):
+    files = write_gpt2_files(tokenizer, tmp_path)
+    (tmp_path / file).write_bytes(content)
+    with pytest.raises(ValueError, match=message) as caught:
+        Tokenizer.from_gpt2_files(*files)
+    assert str(tmp_path / file) in str(caught.value)
+    (tmp_path / file).unlink()
+    with pytest.raises(FileNotFoundError, match=f"there is no tokenizer file .*{file}"):
+        Tokenizer.from_gpt2_files(*files)
+
+
 DAMAGE = {
     "tokenizer.json is damaged: .*line": lambda text: text[: len(text) // 2],
     "tokenizer.json is damaged: Expecting value": lambda text: "",

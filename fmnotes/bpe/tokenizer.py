@@ -155,15 +155,16 @@ class Tokenizer:
 
     @classmethod
     def from_gpt2_files(cls, vocab_json: str | Path, merges_txt: str | Path) -> "Tokenizer":
-        """Read a vocabulary from GPT-2's two files, `vocab.json` and `merges.txt`."""
-        vocab = _read_json(Path(vocab_json))
-        lines = Path(merges_txt).read_text(encoding="utf-8").splitlines()
+        """Read `vocab.json` and `merges.txt`. Raises FileNotFoundError, or ValueError on a damaged file."""
+        vocab, lines = _read_json(Path(vocab_json)), _read_text(Path(merges_txt)).splitlines()
         merges = [line.split(" ") for line in lines if line and not line.startswith("#version")]
-        # These files do not say which tokens are special; but such tokens look like <|endoftext|>.
-        special_tokens = [
-            token for token, id in vocab.items() if id >= 256 + len(merges) and re.fullmatch("<.+>", token)
-        ]
-        return cls._from_symbols(vocab, merges, special_tokens, GPT2_PATTERN, f"{vocab_json} with {merges_txt}")
+        try:  # These files do not say which tokens are special; but such tokens look like <|endoftext|>.
+            special_tokens = [
+                token for token, id in vocab.items() if id >= 256 + len(merges) and re.fullmatch("<.+>", token)
+            ]
+            return cls._from_symbols(vocab, merges, special_tokens, GPT2_PATTERN, f"{vocab_json} with {merges_txt}")
+        except (TypeError, AttributeError) as error:
+            raise ValueError(f"{vocab_json} is damaged or not a byte-level BPE vocabulary: {error!r}") from None
 
     @classmethod
     def from_pretrained(cls, folder: str | Path) -> "Tokenizer":
@@ -278,12 +279,20 @@ def _to_pair(number: int, merge: list[str]) -> tuple[bytes, bytes]:
     return a, b
 
 
-def _read_json(path: Path) -> dict:
+def _read_text(path: Path) -> str:
     if not path.exists():
         raise FileNotFoundError(f"there is no tokenizer file {path}")
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:  # not JSON, or not UTF-8
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is damaged: {error}") from None
+
+
+def _read_json(path: Path) -> dict:
+    text = _read_text(path)
+    try:
+        return json.loads(text)
+    except ValueError as error:
         raise ValueError(f"{path} is damaged: {error}") from None
 
 
