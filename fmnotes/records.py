@@ -6,6 +6,8 @@ tables are rendered from there. Both kinds of file hold ``{name: entry}``; an en
 and the run's provenance.
 """
 
+import base64
+import json
 import math
 import platform
 import re
@@ -18,6 +20,7 @@ from fmnotes import ROOT, costs, runs
 PROFILES = ("smoke", "quick", "study", "real", "gpu", "bench")
 BETTER = ("higher", "lower", "equal")
 RENDERED = ("README.md",)
+PICTURES = {"data/records/bpe_compression.png": ("01_bpe", "Bytes per token on held-out text")}
 _VERSIONED = ("fmnotes", "torch", "numpy", "transformers", "tokenizers", "tiktoken", "datasets", "faiss")
 _BLOCK = re.compile(r"(<!-- records:(\w+):([\w.]+) -->\n)(.*?)(<!-- /records -->)", re.DOTALL)
 
@@ -36,6 +39,7 @@ class Run:
         _check_profile(profile)
         self.notebook, self.profile, self.seed, self.root = notebook, profile, seed, Path(root or ROOT)
         self.data: str | None = None  # a hash of what all of this run is measured on, unless a call names another
+        self.settings: dict[str, str | int | float] = {}  # what was chosen: the data set's name, sizes
         self._entries: dict[str, dict] = {}
         self._cells: dict[str, tuple] = {}
         self._path = runs.folder(self.root) / profile / "records" / f"{notebook}.json"
@@ -89,6 +93,7 @@ class Run:
             "notebook": self.notebook,
             "seed": self.seed,
             "data": data or self.data,
+            "settings": self.settings,
             "device": _device(),
             "versions": _versions(),
         }
@@ -138,7 +143,7 @@ def show(profile: str, notebook: str, root: Path | None = None) -> None:
         limit = "" if entry["limit"] is None else f"   limit {_number(entry['limit'])}"
         print(f"{name:{width}}  {_number(entry['value']):>8} {entry['unit']}{limit}")
     versions = ", ".join(f"{package} {number}" for package, number in first["versions"].items())
-    print(f"profile {profile}, seed {first['seed']}, {first['device']}; {versions}")
+    print(f"profile {profile}, {_origin(first)}, {first['device']}; {versions}")
 
 
 def verdicts(profile: str, notebook: str, root: Path | None = None) -> list[tuple[str, str]]:
@@ -215,12 +220,31 @@ def render(root: Path | None = None) -> list[str]:
         if new != old:
             runs.replace(root / name, new)
             changed.append(name)
+    for name, shown in _pictures(root).items():
+        if not (root / name).exists() or (root / name).read_bytes() != shown:
+            (root / name).write_bytes(shown)
+            changed.append(name)
     return changed
+
+
+def _pictures(root: Path) -> dict[str, bytes]:
+    """The figures of committed notebooks that README shows: {file: PNG}, found by the beginning of their alt text."""
+    found = {}
+    for file, (notebook, alt) in PICTURES.items():
+        path = root / "notebooks" / f"{notebook}.ipynb"
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"] if path.exists() else []
+        for output in (output for cell in cells for output in cell.get("outputs", [])):
+            if output.get("metadata", {}).get("image/png", {}).get("alt", "").startswith(alt):
+                found[file] = base64.b64decode(output["data"]["image/png"])
+    return found
 
 
 def check(root: Path | None = None) -> list[str]:
     """Where README and the committed records part, or a block is broken; an empty list is what tests ask for."""
     root, found = Path(root or ROOT), []
+    for name, shown in _pictures(root).items():
+        if not (root / name).exists() or (root / name).read_bytes() != shown:
+            found.append(f"{name} is not the notebook's figure: `python -m fmnotes records render`")
     for name in RENDERED:
         text = (root / name).read_text(encoding="utf-8")
         blocks = list(_BLOCK.finditer(text))
@@ -248,7 +272,15 @@ def _table(profile: str, prefix: str, root: Path) -> str:
     for name, entry in chosen.items():
         value, limit, tolerance = (_number(entry[key]) for key in ("value", "limit", "tolerance"))
         lines.append(f"| {name} | {value} | {entry['unit']} | {limit} | ± {tolerance} | {entry['better']} |")
-    return "\n".join(lines) + "\n"
+    origins = dict.fromkeys(f"*{entry['notebook']}: {_origin(entry)}*" for entry in chosen.values())
+    return "\n".join([*lines, "", *origins]) + "\n"
+
+
+def _origin(entry: dict) -> str:
+    """What a record was measured on, in words."""
+    settings = [f"{name} {value:,}" if isinstance(value, int) else f"{name} {value}"
+                for name, value in entry.get("settings", {}).items()]  # fmt: skip
+    return ", ".join([*settings, f"seed {entry['seed']}"])
 
 
 def _verdict(committed: dict | None, fresh: dict) -> str:

@@ -22,13 +22,13 @@ def test_the_committed_sample_is_what_the_program_makes(config, hashes):
 
     for split in build.ROWS[config]:
         committed = pyarrow.parquet.read_table(build.FOLDER / config / f"{split}.parquet").to_pylist()
-        assert build.row_hash(committed) == hashes[f"{config}/{split}"]
-        assert build.row_hash(build.rows(config, split)) == hashes[f"{config}/{split}"]
+        assert data.data_hash(committed) == hashes[f"{config}/{split}"]
+        assert data.data_hash(build.rows(config, split)) == hashes[f"{config}/{split}"]
 
 
 def test_the_hash_sees_one_changed_letter():
     rows = build.rows("stories", "test")[:3]
-    assert build.row_hash(rows) != build.row_hash([*rows[:2], {**rows[2], "text": rows[2]["text"][:-1]}])
+    assert data.data_hash(rows) != data.data_hash([*rows[:2], {**rows[2], "text": rows[2]["text"][:-1]}])
 
 
 def test_the_committed_sample_is_small():
@@ -110,6 +110,25 @@ def test_the_mixture_holds_whole_texts_in_the_one_layout():
         assert one.answer == prompt.UNKNOWN or sentence in one.pages[number - 1]
 
 
-def test_an_unknown_configuration_is_named():
+def test_what_is_not_there_is_named_at_once():
     with pytest.raises(ValueError, match="no configuration 'poems'; there are scenes, captions"):
         museum.stream("poems")
+    wrong = (museum.stream, "stories", "dev"), (museum.texts, "dev"), (museum.logprob, "", None, "dev")
+    for ask, *arguments in wrong:
+        with pytest.raises(ValueError, match="no split 'dev' in the museum; there are train, validation"):
+            ask(*arguments)
+    with pytest.raises(ValueError, match="stories .* have no composition split"):
+        museum.stream("stories", "composition")
+
+
+@pytest.mark.parametrize("given", [("question", []), ("a", "b", "c"), {"objects": []}, 3])
+def test_what_cannot_be_given_is_refused(given):
+    with pytest.raises(TypeError, match="given must be None, a Scene"):
+        museum.logprob("yes", given)
+
+
+def test_a_text_is_scored_and_nothing_else():
+    with pytest.raises(TypeError, match="not a int"):
+        museum.logprob(5)
+    scene = museum.Scene.from_row(next(museum.stream("scenes")))
+    assert museum.logprob("yes", ("No question at all", scene)) == -math.inf

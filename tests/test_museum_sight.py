@@ -1,5 +1,6 @@
 """What can be seen in the museum: scenes, pictures, captions and questions keep what they promise."""
 
+import json
 import math
 import re
 from collections import Counter, defaultdict
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fmnotes import ROOT
 from fmnotes.museum import captions, ceiling, forms, questions, scenes
 from fmnotes.museum.dice import Dice
 from fmnotes.museum.probes import pixel_probe
@@ -515,3 +517,10 @@ def test_a_description_is_read_as_it_is_said():
         assert description(wrong) is None
     for wrong in ("star", "the stars", "a star", "the star left the heart", "the star left of a heart"):
         assert referent(wrong) is None
+
+
+def test_who_learns_to_see_sees_everything():
+    """The recorded study: `python -m fmnotes.museum.probes` measures it anew."""
+    study = json.loads((ROOT / "data" / "studies" / "museum_probe" / "result.json").read_text())
+    assert study["network"]["accuracy"]["pair"] >= 0.97
+    assert max(study["pixels"]["accuracy"].values()) < 0.6

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fmnotes import ROOT, records, runs
+from fmnotes import records, runs
 from fmnotes.records import Run
 
 README = "# title\n\n<!-- records:quick:bpe. -->\n<!-- /records -->\n\nafter\n"
@@ -28,11 +28,12 @@ def measure(root, value=3.9412345, name="bpe.bytes_per_token", notebook="01_bpe"
 
 def test_a_run_writes_its_records_with_their_provenance(root):
     run = Run("01_bpe", profile="quick", seed=7, root=root)
-    run.data = "sha256:cd"
+    run.data, run.settings = "sha256:cd", {"texts": 12000}
     run("bpe.merges", 1000, unit="merges", tolerance=0, better="equal")
     path = root / "runs" / "quick" / "records" / "01_bpe.json"
     assert list(json.loads(path.read_text())) == ["bpe.merges"], "written at once, not at the end"
     assert json.loads(path.read_text())["bpe.merges"]["data"] == "sha256:cd", "the run's own, where a call names none"
+    assert json.loads(path.read_text())["bpe.merges"]["settings"] == {"texts": 12000}
     run("bpe.bytes_per_token", 3.9412345, unit="bytes/token", limit=5, tolerance=0.05, chance=1.0, data="sha256:ab")
     entry = json.loads(path.read_text())["bpe.bytes_per_token"]
     assert entry["value"] == 3.941 and entry["limit"] == 5 and entry["tolerance"] == 0.05
@@ -209,13 +210,27 @@ def test_readme_is_rendered_from_the_records(root):
     assert "1 opening and 0 closing marks make 0 blocks" in records.check(root)[0]
 
 
+def test_a_figure_of_the_readme_is_the_notebooks(root):
+    import base64
+
+    (root / "README.md").write_text("", encoding="utf-8")
+    (root / "notebooks").mkdir()
+    (root / "data" / "records").mkdir(parents=True, exist_ok=True)
+    (file, (notebook, alt)), *_ = records.PICTURES.items()
+    figure = base64.b64encode(b"pixels").decode()
+    output = {"data": {"image/png": figure}, "metadata": {"image/png": {"alt": alt + " …"}}}
+    content = {"cells": [{"cell_type": "markdown"}, {"outputs": [output]}]}
+    (root / "notebooks" / f"{notebook}.ipynb").write_text(json.dumps(content), encoding="utf-8")
+    assert "is not the notebook's figure" in records.check(root)[0]
+    assert records.render(root) == [file] and (root / file).read_bytes() == b"pixels"
+    assert records.check(root) == []
+
+
 COMMITTED = [(profile, name, entry) for profile in records.PROFILES for name, entry in records.load(profile).items()]
 
 
 def test_readme_and_committed_records_agree():
-    if not (ROOT / "README.md").exists():
-        pytest.skip("there is no README yet")
-    assert records.check() == []
+    assert COMMITTED and records.check() == []
 
 
 @pytest.mark.parametrize(("profile", "name", "entry"), COMMITTED, ids=lambda value: value if type(value) is str else "")

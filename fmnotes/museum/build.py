@@ -3,13 +3,12 @@
 Pictures are not stored: a scene and its seed say all, and they are rendered when a row is read.
 """
 
-import hashlib
 import json
-from collections.abc import Iterable, Mapping
 from itertools import islice
 from pathlib import Path
 
 from fmnotes import ROOT, museum
+from fmnotes.data import data_hash
 from fmnotes.museum.scenes import Scene
 
 FOLDER = ROOT / "data" / "museum"
@@ -28,14 +27,6 @@ def rows(config: str, split: str) -> list[dict]:
     return list(islice(museum.stream(config, split), ROWS[config][split]))
 
 
-def row_hash(rows: Iterable[Mapping]) -> str:
-    """A SHA-256 over the rows' values, independent of how a Parquet file stores them."""
-    digest = hashlib.sha256()
-    for row in rows:
-        digest.update(json.dumps(row, sort_keys=True, separators=(",", ":")).encode() + b"\n")
-    return digest.hexdigest()
-
-
 def build(folder: Path = FOLDER) -> dict[str, str]:
     """Write every split as Parquet, the hashes of their rows, and the contact sheet. Returns {file: hash}."""
     import pyarrow
@@ -48,7 +39,7 @@ def build(folder: Path = FOLDER) -> dict[str, str]:
             made = rows(config, split)
             path = folder / config / f"{split}.parquet"
             pyarrow.parquet.write_table(pyarrow.Table.from_pylist(made), path, compression="zstd", compression_level=19)
-            hashes[f"{config}/{split}"] = row_hash(made)
+            hashes[f"{config}/{split}"] = data_hash(made)
     (folder / "hashes.json").write_text(json.dumps(hashes, indent=2) + "\n", encoding="utf-8")
     _contact_sheet(folder / "contact_sheet.png")
     return hashes

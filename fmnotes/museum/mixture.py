@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from fmnotes.museum import captions, catalogue, knowledge, prompt, stories
+from fmnotes.museum.dice import Dice
 from fmnotes.museum.world import dice_for
 
 SHARES = {"stories": 4, "pages": 2, "captions": 1, "questions": 3}  # of ten texts
@@ -11,7 +12,10 @@ OF_A_MUSEUM = {"pages": 6, "questions": 9}  # then the next: who meets many muse
 
 def texts(split: str = "train", seed: int = 0) -> Iterator[str]:
     """Texts without end, each closed by <|endoftext|>; the same ones for the same split and seed."""
-    dice = dice_for("mixture", split, seed)
+    return _drawn(split, seed, dice_for("mixture", split, seed))
+
+
+def _drawn(split: str, seed: int, dice: Dice) -> Iterator[str]:
     sources = {
         "stories": (row["text"] for row in stories.stream(split, seed)),
         "pages": _pages(split, seed),

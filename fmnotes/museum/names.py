@@ -11,7 +11,7 @@ from functools import cache
 from itertools import product
 
 from fmnotes.museum.grammar import Words
-from fmnotes.museum.world import SPLITS
+from fmnotes.museum.world import check_split
 
 Parts = tuple[tuple[str, ...], ...]
 
@@ -109,8 +109,7 @@ class _Pairs(Sequence):
 
 def composed(parts: Parts, split: str, joint: str = "") -> list[str]:
     """The combinations of parts that belong to a split. ValueError if there is no such split."""
-    if split not in REMAINDERS:
-        raise ValueError(f"there is no split {split!r} in the museum; there are {', '.join(SPLITS)}")
+    check_split(split)
     return [
         joint.join(part for _, part in combination)
         for combination in product(*(enumerate(one) for one in parts))

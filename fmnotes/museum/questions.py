@@ -41,8 +41,9 @@ def choices(question: str, pairs: Pairs = TRAIN_PAIRS) -> tuple[str, ...]:
 
 
 def logprob(text: str, question: str, scene: Scene) -> float:
-    """log p(answer | question, scene): 0 for the right answer, −∞ for any other."""
-    return 0.0 if text == answer(question, scene) else -math.inf
+    """log p(answer | question, scene): 0 for the right answer, −∞ for any other, and where there is none."""
+    right = answer(question, scene)
+    return 0.0 if right is not None and text == right else -math.inf
 
 
 def draw(dice: Dice, split: str) -> tuple[str, str, str, Scene]:

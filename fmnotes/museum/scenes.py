@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from fmnotes.museum.dice import Dice
-from fmnotes.museum.world import COLOURS, HELD_OUT_PAIRS, PAIRS, SHAPES, SIZES, SPLITS, TRAIN_PAIRS, dice_for
+from fmnotes.museum.world import COLOURS, HELD_OUT_PAIRS, PAIRS, SHAPES, SIZES, TRAIN_PAIRS, check_split, dice_for
 
 GRID = 4
 MOST_OBJECTS = 4
@@ -119,8 +119,7 @@ def sample(dice: Dice, split: str = "train", planted: Sequence[Sketch] = ()) -> 
     One object in three takes over the colour, and one in three the shape, of an earlier one, so that counting and
     comparing are not trivial. A held-out pair occurs in the composition split only, and there in every scene.
     """
-    if split not in SPLITS:
-        raise ValueError(f"there is no split {split!r} in the museum; there are {', '.join(SPLITS)}")
+    check_split(split)
     pairs = PAIRS if split == "composition" else TRAIN_PAIRS
     planted = [dict(sketch) for sketch in planted]
     if split == "composition" and not any((s.get("colour"), s.get("shape")) in HELD_OUT_PAIRS for s in planted):

@@ -24,8 +24,13 @@ TRAIN_PAIRS = tuple(pair for pair in PAIRS if pair not in HELD_OUT_PAIRS)
 SPLITS = ("train", "validation", "test", "composition")
 
 
-def dice_for(config: str, split: str, *seed: int) -> Dice:
-    """The dice of one stream. No two splits or configurations share a seed: training data are not the tests'."""
+def check_split(split: str) -> None:
+    """ValueError unless the museum has this split."""
     if split not in SPLITS:
         raise ValueError(f"there is no split {split!r} in the museum; there are {', '.join(SPLITS)}")
+
+
+def dice_for(config: str, split: str, *seed: int) -> Dice:
+    """The dice of one stream. No two splits or configurations share a seed: training data are not the tests'."""
+    check_split(split)
     return Dice(SPLITS.index(split), zlib.crc32(config.encode()), *seed)
