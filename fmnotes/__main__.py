@@ -31,11 +31,11 @@ def parser() -> argparse.ArgumentParser:
     actions = records.add_subparsers(required=True, metavar="ACTION")
     commit = actions.add_parser("commit", help="make the fresh records of a profile the committed ones")
     commit.add_argument("profile", metavar="PROFILE", help="such as quick")
-    commit.set_defaults(do=_records_commit)
+    commit.set_defaults(do=_records, act=_records_commit)
     render = actions.add_parser("render", help="write the committed records into README.md")
-    render.set_defaults(do=_records_render)
+    render.set_defaults(do=_records, act=_records_render)
     check = actions.add_parser("check", help="find where README.md and the committed records part")
-    check.set_defaults(do=_records_check)
+    check.set_defaults(do=_records, act=_records_check)
 
     museum = commands.add_parser("museum", help="the embedded data set", description="Make the embedded data set.")
     actions = museum.add_subparsers(required=True, metavar="ACTION")
@@ -43,10 +43,16 @@ def parser() -> argparse.ArgumentParser:
     build.set_defaults(do=_museum_build)
     sample = actions.add_parser("sample", help="print some of it to read")
     sample.add_argument("config", metavar="CONFIG", help="such as stories")
-    sample.add_argument("--count", type=int, default=5, help="how many (default: 5)")
+    sample.add_argument("--count", type=_count, default=5, help="how many (default: 5)")
     sample.add_argument("--seed", type=int, default=0, help="which ones (default: 0)")
     sample.set_defaults(do=_museum_sample)
     return top
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is no count: give a whole number, 0 or more")
+    return int(text)
 
 
 def _run(chosen: argparse.Namespace) -> int:
@@ -59,15 +65,18 @@ def _run(chosen: argparse.Namespace) -> int:
         return 2
 
 
-def _records_commit(chosen: argparse.Namespace) -> int:
-    from fmnotes import records
-
+def _records(chosen: argparse.Namespace) -> int:
     try:
-        changed = records.commit(chosen.profile)
+        return chosen.act(chosen)
     except (FileNotFoundError, ValueError) as error:
         print(error, file=sys.stderr)
         return 1
-    print("\n".join(changed) or "Nothing changed.")
+
+
+def _records_commit(chosen: argparse.Namespace) -> int:
+    from fmnotes import records
+
+    print("\n".join(records.commit(chosen.profile)) or "Nothing changed.")
     return 0
 
 

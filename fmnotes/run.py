@@ -23,6 +23,7 @@ from fmnotes import ROOT, costs, records, runs
 
 QUICK = "quick"  # the one profile without a file
 OFFLINE = (QUICK, "smoke")  # profiles whose notebooks must not ask the hub for anything
+SECONDS, MEMORY = {QUICK: 150, "smoke": 20}, 4e9  # what CONTRIBUTING.md promises of a notebook in those profiles
 PATIENCE = 15  # seconds that an interrupted notebook has for ending its kernel
 
 
@@ -61,6 +62,7 @@ def profile_parameters(profile: str, root: Path = ROOT) -> dict[str, dict]:
         RunError: if there is no such profile, or its file is not such a mapping.
     """
     from papermill.iorw import read_yaml_file
+    from yaml import YAMLError
 
     if profile == QUICK:
         return {name: {} for name in available(root)}
@@ -68,7 +70,10 @@ def profile_parameters(profile: str, root: Path = ROOT) -> dict[str, dict]:
     if not (folder / f"{profile}.yaml").exists():
         there = sorted([QUICK, *(path.stem for path in folder.glob("*.yaml"))])
         raise RunError(f"There is no profile {profile!r}. There are: {', '.join(there)}.")
-    chosen = read_yaml_file(str(folder / f"{profile}.yaml")) or {}
+    try:
+        chosen = read_yaml_file(str(folder / f"{profile}.yaml")) or {}
+    except (YAMLError, UnicodeDecodeError) as error:
+        raise RunError(f"notebooks/profiles/{profile}.yaml is no YAML, mend it: {error}") from error
     if not isinstance(chosen, dict) or not all(isinstance(values, dict | None) for values in chosen.values()):
         raise RunError(f"notebooks/profiles/{profile}.yaml must map each notebook to a mapping of parameter to value.")
     return {name: values or {} for name, values in chosen.items()}
@@ -91,6 +96,19 @@ def select(names: list[str], profile: str, everything: bool = False, root: Path 
     if not selected:
         raise RunError(f"No notebook to run in the profile {profile!r}. Notebooks: {', '.join(there) or 'none'}.")
     return selected
+
+
+def unreadable(notebook: str, root: Path = ROOT) -> str:
+    """Why the notebook's file is no notebook; empty if it is one."""
+    import nbformat
+
+    path = root / "notebooks" / f"{notebook}.ipynb"
+    try:
+        nbformat.validate(nbformat.read(path, as_version=4))
+    except Exception as error:  # no text, no JSON, JSON of another kind: each raises its own
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+        return f"{path.relative_to(root)} cannot be read as a notebook; mend it or take it away. {reason}"
+    return ""
 
 
 def check_parameters(notebook: str, values: dict, root: Path = ROOT) -> None:
@@ -123,7 +141,8 @@ def run_one(notebook: str, profile: str, parameters: dict, label: str, root: Pat
     source, copy = root / "notebooks" / f"{notebook}.ipynb", results / f"{notebook}.ipynb"
     fresh = results / "records" / f"{Path(notebook).name}.json"
     copy.parent.mkdir(parents=True, exist_ok=True)
-    fresh.unlink(missing_ok=True)  # the records of an earlier run say nothing about this one
+    for old in (fresh, costs.path(profile, Path(notebook).name, root)):
+        old.unlink(missing_ok=True)  # what an earlier run left says nothing about this one
 
     spawn = multiprocessing.get_context("spawn")
     receiver, sender = spawn.Pipe(duplex=False)
@@ -153,19 +172,27 @@ def run_one(notebook: str, profile: str, parameters: dict, label: str, root: Pat
 def run(names: list[str], profile: str = QUICK, everything: bool = False, root: Path = ROOT) -> int:
     """Run notebooks in order, print a table, and return the exit status: 0 if every one of them is good, else 1.
 
-    A notebook that fails stops there, and with it those that need it; the others still run.
+    A notebook that fails or cannot be read stops there, and with it those that need it; the others still run.
 
     Raises:
-        RunError: for an unknown notebook, profile or parameter, before anything runs.
+        RunError: for an unknown notebook, profile or parameter, or damaged records, before anything runs.
     """
     selected, values = select(names, profile, everything, root), profile_parameters(profile, root)
-    for notebook in selected:
+    broken = {notebook: unreadable(notebook, root) for notebook in selected}
+    for notebook in (notebook for notebook in selected if not broken[notebook]):
         check_parameters(notebook, {"PROFILE": profile, **values[notebook]}, root)
+    try:
+        records.load(profile, root)
+    except ValueError as error:
+        raise RunError(str(error)) from error
     outcomes: dict[str, Outcome] = {}
     with _terminated_like_interrupted():
         for number, notebook in enumerate(selected, start=1):
-            missing = [name for name in needs(notebook, root) if name in outcomes and outcomes[name].status != "passed"]
-            if missing:
+            needed = [] if broken[notebook] else needs(notebook, root)
+            missing = [name for name in needed if name in outcomes and outcomes[name].status != "passed"]
+            if broken[notebook]:
+                outcome = Outcome(notebook, "failed", message=broken[notebook])
+            elif missing:
                 outcome = Outcome(notebook, "skipped", message=f"It needs {', '.join(missing)}.")
             else:
                 label = f"[{number}/{len(selected)}] {notebook}"
@@ -175,10 +202,25 @@ def run(names: list[str], profile: str = QUICK, everything: bool = False, root: 
                 print(f"\n{notebook} {outcome.status}. {outcome.message}\n", flush=True)
     print(f"\nProfile {profile}; executed copies in {os.path.relpath(runs.folder(root) / profile)}\n")
     print(table(list(outcomes.values())))
+    for line in [line for outcome in outcomes.values() for line in too_much(outcome, profile)]:
+        print(f"\n{line}")
     for outcome in outcomes.values():
         if outside := [name for name, verdict in outcome.verdicts if verdict == "outside"]:
             print(f"\n{outcome.notebook}: outside its tolerance, or not recorded: {', '.join(outside)}")
     return 0 if all(outcome.good for outcome in outcomes.values()) else 1
+
+
+def too_much(outcome: Outcome, profile: str) -> list[str]:
+    """Warnings, where a notebook took more than is promised of the profile; a slow machine is no failure."""
+    limit = SECONDS.get(profile)
+    if limit is None:
+        return []
+    found = []
+    if outcome.seconds > limit:
+        found.append(f"{outcome.notebook}: {outcome.seconds:.0f} s, more than the {limit} s of the profile {profile}")
+    if outcome.peak > MEMORY:
+        found.append(f"{outcome.notebook}: {outcome.peak / 1e9:.1f} GB of memory, more than {MEMORY / 1e9:.0f} GB")
+    return found
 
 
 def table(outcomes: list[Outcome]) -> str:

@@ -11,8 +11,21 @@ def folder(root: Path) -> Path:
 
 
 def read(path: Path) -> dict:
-    """The dict in a JSON file; an empty one if there is no file."""
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    """The dict in a JSON file; an empty one if there is no file.
+
+    Raises:
+        ValueError: if the file holds anything else; it names the file.
+    """
+    if not path.exists():
+        return {}
+    mend = "take the committed one (`git restore`), or delete it and run its notebook again"
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:  # no JSON, or no UTF-8
+        raise ValueError(f"{path} is damaged ({error}): {mend}") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} must hold a JSON object, but holds a {type(content).__name__}: {mend}")
+    return content
 
 
 def write(path: Path, content: dict) -> None:

@@ -14,8 +14,9 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
-from fmnotes import ROOT, costs, records
-from fmnotes.run import Outcome, RunError, available, run, select, table
+from fmnotes import ROOT, costs, records, runs
+from fmnotes.__main__ import main
+from fmnotes.run import Outcome, RunError, available, run, run_one, select, table, too_much
 
 PARAMETERS = 'PROFILE = "quick"\nSEED = 0\nSTEPS = 3'
 RECORD = """from pathlib import Path
@@ -150,18 +151,47 @@ def test_what_cannot_be_run_is_refused_before_anything_runs(root):
     write(root, "guide/09_moe")
     write_profile(root, "real", "01_a: {STEP: 7}")
     write_profile(root, "broken", "[1, 2]")
+    write_profile(root, "garbled", "01_a: {STEPS: 7")
     for names, profile, message in [
         (["02_b"], "quick", r"no notebook '02_b'\. There are: 01_a, guide/09_moe\."),
-        ([], "huge", r"no profile 'huge'\. There are: broken, quick, real\."),
+        ([], "huge", r"no profile 'huge'\. There are: broken, garbled, quick, real\."),
         (["guide/09_moe"], "real", r"guide/09_moe has no profile 'real'\. Notebooks with one: 01_a\."),
         ([], "real", r"01_a has no parameter STEP\. .* defines: PROFILE, SEED, STEPS\."),
         ([], "broken", r"broken\.yaml must map each notebook to a mapping of"),
+        ([], "garbled", r"garbled\.yaml is no YAML, mend it: (.|\n)*line 1"),
     ]:
         with pytest.raises(RunError, match=message):
             run(names, profile, root=root)
     assert not (root / "runs").exists()
     with pytest.raises(RunError, match=r"No notebook to run .* Notebooks: none\."):
         run([], root=root / "nowhere")
+
+
+@pytest.mark.parametrize("content", [b"<<<<<<< HEAD", b"[1]", b"{}", b'{"nbformat": 4, "cells": 3}', b"\xff"])
+def test_what_is_no_notebook_fails_alone(root, content, monkeypatch, capfd):
+    write(root, "02_needs_it", needs=["01_torn"])
+    write(root, "03_b")
+    (root / "notebooks" / "01_torn.ipynb").write_bytes(content)
+    ran = []
+    monkeypatch.setattr("fmnotes.run.run_one", lambda name, *rest: ran.append(name) or Outcome(name, "passed"))
+    assert run([], root=root) == 1 and ran == ["03_b"]
+    out = capfd.readouterr().out
+    assert "01_torn failed. notebooks/01_torn.ipynb cannot be read as a notebook; mend it or take it away. " in out
+    assert "02_needs_it skipped. It needs 01_torn." in out
+
+
+def test_damaged_records_are_named_before_anything_runs(root):
+    write(root, "01_a")
+    path = root / "data" / "records" / "quick.json"
+    path.parent.mkdir(parents=True)
+    for content, message in [("{", "is damaged .*line 1"), ("[]", "must hold a JSON object, but holds a list")]:
+        path.write_text(content)
+        with pytest.raises(RunError, match=f"{re.escape(str(path))} {message}.*: take the committed one"):
+            run([], root=root)
+    path.write_bytes(b"\xff")
+    with pytest.raises(ValueError, match=f"{re.escape(str(path))} is damaged .*utf-8"):
+        runs.read(path)
+    assert not (root / "runs").exists() and runs.read(root / "nowhere.json") == {}
 
 
 def test_numbered_notebooks_by_default_and_folders_on_request(root):
@@ -226,13 +256,63 @@ def test_the_command_line_explains_itself_and_refuses_with_status_2():
     assert call("fly").returncode == 2
 
 
+@pytest.mark.parametrize("action", ["check", "render"])
+def test_the_command_line_tells_of_damaged_records_without_a_traceback(action, monkeypatch, capsys):
+    def damaged(*_):
+        raise ValueError("quick.json is damaged")
+
+    monkeypatch.setattr(records, action, damaged)
+    assert main(["records", action]) == 1
+    assert capsys.readouterr().err == "quick.json is damaged\n"
+
+
+@pytest.mark.parametrize("count", ["-1", "many", "1.5"])
+def test_a_count_is_a_whole_number(count, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(["museum", "sample", "stories", "--count", count])
+    assert f"argument --count: '{count}' is no count: give a whole number, 0 or more" in capsys.readouterr().err
+
+
+def test_more_than_is_promised_is_told_and_fails_nothing(root, monkeypatch, capsys):
+    hungry = Outcome("01_a", "passed", 151.0, 4_500_000_000)
+    write(root, "01_a")
+    monkeypatch.setattr("fmnotes.run.run_one", lambda *_: hungry)
+    assert run([], root=root) == 0
+    warnings = ["01_a: 151 s, more than the 150 s of the profile quick", "01_a: 4.5 GB of memory, more than 4 GB"]
+    assert capsys.readouterr().out.endswith("\n\n" + "\n\n".join(warnings) + "\n")
+    assert too_much(Outcome("01_a", "passed", 21.0), "smoke") == ["01_a: 21 s, more than the 20 s of the profile smoke"]
+    assert too_much(Outcome("01_a", "passed", 20.0, 4_000_000_000), "smoke") == too_much(hungry, "real") == []
+
+
 def test_what_a_run_took_is_committed_with_its_records_and_shown(root, capsys):
     costs.show("01_first", root=root)
     assert "not measured yet" in capsys.readouterr().out
     write(root, "01_first")
     write(root, "02_fails", "1 / 0")
+    costs.save("quick", "02_fails", 1.0, 1, root)  # by an earlier run, when it still passed
     run([], root=root)
     records.commit("quick", root)
     assert list(json.loads((root / "data" / "records" / "costs.json").read_text())["quick"]) == ["01_first"]
     costs.show("01_first", root=root)
-    assert re.search(r"Measured: \d+ s and 0\.\d GB of memory on two cores, profile quick", capsys.readouterr().out)
+    shown = rf"Measured: \d+ s and 0\.\d GB of memory on {os.cpu_count()} CPU cores, profile quick\.\n"
+    assert re.fullmatch(shown, capsys.readouterr().out.splitlines(keepends=True)[-1])
+
+
+def test_a_cost_that_does_not_know_its_cores_is_shown_without_them(root, capsys):
+    committed = root / "data" / "records" / "costs.json"
+    runs.write(committed, {"quick": {"01_a": {"seconds": 7, "gigabytes": 0.8}}})
+    costs.show("01_a", root=root)
+    assert capsys.readouterr().out == "Measured: 7 s and 0.8 GB of memory, profile quick.\n"
+
+
+def test_a_parameter_changes_what_the_template_shows(root, monkeypatch):
+    monkeypatch.setenv("FMNOTES_RUNS", str(root))
+    bits = {}
+    for steps in (3, 5):
+        assert run_one("template/00_template", "smoke", {"STEPS": steps, "SAMPLES": 100}, "template").status == "passed"
+        copy = nbformat.read(root / "smoke" / "template" / "00_template.ipynb", as_version=4)
+        injected = next(cell for cell in copy.cells if "injected-parameters" in cell.metadata.get("tags", []))
+        assert f"STEPS = {steps}\n" in injected.source
+        texts = [output.text for cell in copy.cells for output in cell.get("outputs", []) if "text" in output]
+        bits[steps] = next(re.search(r"the model: +([\d.]+) bits", text)[1] for text in texts if "the model:" in text)
+    assert 3 > float(bits[3]) > float(bits[5])  # more steps, fewer bits; the quick profile's 300 come to less still
