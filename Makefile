@@ -22,7 +22,7 @@ run: $(READY) ## execute the notebooks; one of them with NOTEBOOK=01_bpe, with o
 	@$(BIN)/python -m fmnotes run --profile $(PROFILE) $(NOTEBOOK)
 
 test: $(READY) ## run every test, then every notebook in the smoke profile
-	$(OFFLINE) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile \
+	$(OFFLINE) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -rs \
 		--nbval-lax --nbval-current-env --nbval-cell-timeout 300 notebooks tests
 	$(OFFLINE) $(BIN)/python -m fmnotes run --all --profile smoke
 
@@ -30,6 +30,7 @@ lab: $(READY) ## open JupyterLab on the notebooks
 	JUPYTER_PREFER_ENV_PATH=1 $(BIN)/jupyter lab --LabApp.default_url=/lab/tree/notebooks
 
 outputs: $(READY) ## execute NOTEBOOK=01_bpe in place, from a fresh kernel, so that its outputs can be committed
+	@test -n "$(NOTEBOOK)" || { echo "Which notebook? Say it: make outputs NOTEBOOK=01_bpe" >&2; exit 2; }
 	JUPYTER_PREFER_ENV_PATH=1 OMP_NUM_THREADS=1 $(BIN)/jupyter nbconvert --to notebook --execute --inplace \
 		--ExecutePreprocessor.kernel_name=python3 --ExecutePreprocessor.record_timing=False notebooks/$(NOTEBOOK).ipynb
 
