@@ -34,6 +34,12 @@ def title(nb: NotebookNode) -> Iterator[str]:
         yield "there is no 한국어 요약: add three to five sentences in Korean under that heading, in the opening"
 
 
+def cost(nb: NotebookNode) -> Iterator[str]:
+    """It says what a run takes, as measured."""
+    if not any("costs.show(" in cell.source for cell in _code(nb)):
+        yield 'no cell shows what a run takes: call costs.show("its_name") in the first cell that imports'
+
+
 def parameters(nb: NotebookNode) -> Iterator[str]:
     """One cell tagged ``parameters`` defines a few plain values, and they are what the rest uses."""
     tagged = [cell for cell in nb.cells if "parameters" in _tags(cell)]
@@ -124,7 +130,7 @@ def records_cell(nb: NotebookNode) -> Iterator[str]:
         yield "the records cell shows no record: record at least one number, and execute it"
 
 
-RULES: tuple[Rule, ...] = (title, parameters, executed, places, small, figures, records_cell)
+RULES: tuple[Rule, ...] = (title, cost, parameters, executed, places, small, figures, records_cell)
 
 
 def problems(nb: NotebookNode) -> list[str]:

@@ -39,7 +39,7 @@ def good():
     cells = [
         new_markdown_cell(OPENING),
         cell('PROFILE = "quick"\nSEED = 0\nSTEPS: int = 3', tags=["parameters"]),
-        cell('record = Run("x", PROFILE, SEED)\nshow(STEPS)', deepcopy(FIGURE)),
+        cell('record = Run("x", PROFILE, SEED)\ncosts.show("x")\nshow(STEPS)', deepcopy(FIGURE)),
         cell("record.report()", new_output("stream", text="x.steps 3 inside\n"), tags=["nbval-check-output"]),
     ]
     return numbered(new_notebook(cells=cells, metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}}))
@@ -98,6 +98,7 @@ BREAK = {
     "the first cell is no title": lambda nb: edit(nb, 0, "# Small", "Small"),
     "the opening asks no question": lambda nb: edit(nb, 0, "small?", "small."),
     "there is no 한국어 요약": lambda nb: edit(nb, 0, "한국어 요약", "요약"),
+    "no cell shows what a run takes": lambda nb: edit(nb, 2, 'costs.show("x")', "costs"),
     "0 cells carry the tag 'parameters'": lambda nb: nb.cells[1].metadata.update(tags=[]),
     "2 cells carry the tag 'parameters'": lambda nb: nb.cells[2].metadata.update(tags=["parameters"]),
     "the parameters cell holds 'import os'": lambda nb: edit(nb, 1, "STEPS", "import os\nSTEPS"),
@@ -108,7 +109,7 @@ BREAK = {
     "the parameters cell does not define SEED": lambda nb: (edit(nb, 1, "SEED = 0\n", ""), edit(nb, 2, "SEED", "0")),
     "the parameters cell defines 11 names": lambda nb: (
         edit(nb, 1, "STEPS", "\n".join(f"a{i} = {i}" for i in range(8)) + "\nSTEPS"),
-        edit(nb, 2, "show(", "show(a0, a1, a2, a3, a4, a5, a6, a7, "),
+        edit(nb, 2, "\nshow(", "\nshow(a0, a1, a2, a3, a4, a5, a6, a7, "),
     ),
     "STEPS is assigned again": lambda nb: edit(nb, 2, "show(STEPS)", "STEPS = 5\nshow(STEPS)"),
     "STEPS is a parameter that no cell uses": lambda nb: edit(nb, 2, "STEPS", "3"),
