@@ -167,7 +167,10 @@ def test_what_cannot_be_run_is_refused_before_anything_runs(root):
         run([], root=root / "nowhere")
 
 
-@pytest.mark.parametrize("content", [b"<<<<<<< HEAD", b"[1]", b"{}", b'{"nbformat": 4, "cells": 3}', b"\xff"])
+HALF = b'{"nbformat": 4, "nbformat_minor": 4, "metadata": {}, "cells": [{"cell_type": "code", "metadata": {}}]}'
+
+
+@pytest.mark.parametrize("content", [b"<<<<<<< HEAD", b"[1]", b"{}", b'{"nbformat": 4, "cells": 3}', HALF, b"\xff"])
 def test_what_is_no_notebook_fails_alone(root, content, monkeypatch, capfd):
     write(root, "02_needs_it", needs=["01_torn"])
     write(root, "03_b")
