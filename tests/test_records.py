@@ -202,7 +202,7 @@ def test_readme_is_rendered_from_the_records(root):
     assert "is not what is recorded" in records.check(root)[0]
     assert records.render(root) == ["README.md"] and records.render(root) == []
     text = readme.read_text(encoding="utf-8")
-    assert "| bpe.bytes_per_token | 3.941 | bytes/token | – | ± 0.05 | higher |\n<!-- /records -->\n\nafter" in text
+    assert "| bpe.bytes_per_token | 3.941 | bytes/token | – | ± 0.05 | higher |\n\n*01_bpe: seed 0*\n<!--" in text
     assert "gpt2" not in text and records.check(root) == []
     readme.write_text(text.replace("3.941", "3.942"), encoding="utf-8")
     assert "quick:bpe. is not what is recorded" in records.check(root)[0]
