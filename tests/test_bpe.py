@@ -331,6 +331,10 @@ def test_training_refuses_bad_input(tmp_path):
         ValueError, match="vocab_size is 257, but 256 byte values and 2 special tokens need at least 258"
     ):
         train_bpe(TEXT, 257, ("<|a|>", "<|b|>"))
+    for size, shown in ((300.5, "300.5"), (300.0, "300.0"), ("300", "'300'"), (None, "None")):
+        with pytest.raises(TypeError, match=f"vocab_size must be an integer, not {re.escape(shown)}"):
+            train_bpe(TEXT, size)
+    assert train_bpe(TEXT, np.int64(300)).vocab_size == 300
     with pytest.raises(ValueError, match="distinct and not empty"):
         train_bpe(TEXT, 300, ("<|a|>", "<|a|>"))
     with pytest.raises(ValueError, match="distinct and not empty"):
@@ -539,6 +543,8 @@ def test_encoding_refuses_what_is_not_text(tokenizer):
         tokenizer.encode("fox\udc80")
     with pytest.raises(ValueError, match=r"the stream has a lone surrogate U\+D83E at position 5"):
         list(tokenizer.encode_iterable(["fox", "  \ud83e"]))
+    with pytest.raises(TypeError, match="several texts, not one str: pass .text., or use encode"):
+        tokenizer.encode_batch("abc")
     with pytest.raises(TypeError, match="the text must be a str, not bytes"):
         tokenizer.encode(b"fox")
     with pytest.raises(ValueError, match="run of about a million whitespace characters"):

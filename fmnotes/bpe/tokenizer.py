@@ -95,7 +95,9 @@ class Tokenizer:
         return ids
 
     def encode_batch(self, texts: Iterable[str], special_tokens: str = "refuse") -> list[list[int]]:
-        """Ids of each text; see `encode`."""
+        """Ids of each text; see `encode`. Raises TypeError on one str, whose characters would count as texts."""
+        if isinstance(texts, str):
+            raise TypeError("texts must be several texts, not one str: pass [text], or use encode")
         return [self.encode(text, special_tokens) for text in texts]
 
     def encode_iterable(self, chunks: Iterable[str], special_tokens: str = "refuse") -> Iterator[int]:

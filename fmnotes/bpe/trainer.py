@@ -1,6 +1,7 @@
 """Learn merges: join the most frequent pair of neighbouring tokens, again and again (Sennrich et al. 2016, fig. 1)."""
 
 import heapq
+import operator
 import warnings
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -33,9 +34,13 @@ def train_bpe(
             piece.
     Raises:
         ValueError: `vocab_size` too small, special tokens empty or repeated, no text, bad UTF-8, a pattern that leaves
-            characters out. TypeError: a source that is not text.
+            characters out. TypeError: a source that is not text, a `vocab_size` that is no integer.
     """
     check_special_tokens(special_tokens)
+    try:
+        vocab_size = operator.index(vocab_size)
+    except TypeError:
+        raise TypeError(f"vocab_size must be an integer, not {vocab_size!r}") from None
     n_merges = vocab_size - 256 - len(special_tokens)
     if n_merges < 0:
         raise ValueError(
