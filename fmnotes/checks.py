@@ -3,6 +3,7 @@
 The line names the tolerance and never the difference itself, so that it is the same on every machine.
 """
 
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -24,8 +25,10 @@ def check_equal(name: str, *values: Values, tolerance: float = 0.0) -> None:
     Raises:
         AssertionError: naming the largest difference (the first, where values are not numbers), and for a NaN
             anywhere: two NaN agree in nothing.
-        ValueError: if there are fewer than two values, or they are empty, so that nothing would be checked.
+        ValueError: if there are fewer than two values, or they are empty, or the tolerance is infinite, so that nothing
+            would be checked; if the tolerance is negative or NaN.
     """
+    _check_tolerance(name, tolerance)
     if len(values) < 2:
         raise ValueError(f"{name}: check_equal compares two or more results, got {len(values)}")
     labels = name.rsplit(":", 1)[-1].strip().split(" = ")
@@ -57,11 +60,13 @@ def check_gradient(name: str, f: Callable, analytic: Callable, *inputs, toleranc
     Raises:
         AssertionError: naming the pair that differs and where, or if a gradient is zero everywhere, which proves
             nothing.
-        ValueError: if f's result is no scalar, or analytic returns the wrong number of gradients.
+        ValueError: if f's result is no scalar, analytic returns the wrong number of gradients, or the tolerance is
+            negative, infinite or NaN.
         TypeError: if an input is not floating-point.
     """
     import torch
 
+    _check_tolerance(name, tolerance)
     points = [torch.as_tensor(x).detach() for x in inputs]
     if not points or not all(x.is_floating_point() for x in points):
         raise TypeError(f"{name}: the inputs must be floating-point tensors; let f close over the others")
@@ -106,16 +111,24 @@ def _central_difference(f: Callable, points: list, which: int):
 
 
 def same(a: object, b: object, tolerance: float = 0.0) -> bool:
-    """Whether two results of any kind are equal, as ``check_equal`` has it; text never equals a list of its letters."""
+    """Whether two results of any kind are equal, as ``check_equal`` has it; text never equals a list of its letters.
+
+    What cannot be compared as an array, like a sparse tensor, equals nothing.
+    """
     if isinstance(a, dict) and isinstance(b, dict):
         return a.keys() == b.keys() and all(same(a[key], b[key], tolerance) for key in a)
     if isinstance(a, (str, bytes)) or isinstance(b, (str, bytes)):
         return type(a) is type(b) and a == b
     try:
         _compare("", "", _array(a), "", _array(b), tolerance)
-    except AssertionError:
+    except (AssertionError, TypeError, ValueError):
         return False
     return True
+
+
+def _check_tolerance(name: str, tolerance: float) -> None:
+    if not 0 <= tolerance < math.inf:  # true for NaN
+        raise ValueError(f"{name}: the tolerance must be a finite number, 0 or greater, not {tolerance}")
 
 
 def _array(value: Values) -> np.ndarray:

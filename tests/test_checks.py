@@ -91,6 +91,15 @@ def test_a_check_of_nothing_is_refused():
         check_equal("a", [1])
 
 
+@pytest.mark.parametrize("tolerance", [float("inf"), -1e-9, float("-inf"), float("nan")])
+def test_a_tolerance_that_checks_nothing_is_refused(capsys, tolerance):
+    with pytest.raises(ValueError, match=f"a: the tolerance must be a finite number, 0 or greater, not {tolerance}"):
+        check_equal("a", [1], [2], tolerance=tolerance)
+    with pytest.raises(ValueError, match=f"a: the tolerance must be a finite number, 0 or greater, not {tolerance}"):
+        check_gradient("a", softmax_cross_entropy, its_gradient, X, tolerance=tolerance)
+    assert capsys.readouterr().out == ""
+
+
 @given(
     st.lists(st.floats(-1e3, 1e3), min_size=1, max_size=5),
     st.floats(1e-6, 10),
@@ -188,6 +197,8 @@ def test_a_wrong_gradient_is_named(capsys, f, analytic, inputs, error, match):
         (None, [1], 1, False),
         ((x for x in [1]), [1], 0, False),
         (float("nan"), float("nan"), 1, False),
+        (torch.eye(2).to_sparse(), torch.eye(2), 0, False),
+        ([np.ones(2)], [np.ones((2, 2))], 0, False),
     ],
 )
 def test_same(a, b, tolerance, equal):

@@ -4,6 +4,7 @@ import sys
 import types
 
 import pytest
+import torch
 
 from fmnotes import exercises
 from fmnotes.exercises import CHAPTERS, Exercise, Mistake, check, diagnose
@@ -155,6 +156,16 @@ def test_what_a_student_reads(chapter, capsys):
     assert "raises TypeError" in told(capsys, "test.mean", lambda: 3.0)
     assert "gives <" in told(capsys, "test.mean", lambda values: (value for value in values))
     assert "gives '3.0', expected 3.0" in told(capsys, "test.mean", lambda values: str(mean(values)))
+
+
+def test_an_answer_that_exits_or_cannot_be_compared_is_wrong(chapter, capsys):
+    def leaves(values):
+        sys.exit("bye")
+
+    raised = "leaves([3.0]) raises SystemExit: bye; expected 3.0."
+    assert told(capsys, "test.mean", leaves) == f"wrong   test.mean  The mean of a list: {raised} Reread “Means”.\n"
+    assert "gives tensor(" in told(capsys, "test.mean", lambda values: torch.eye(2).to_sparse())
+    assert told(capsys, "test.guess", torch.eye(2).to_sparse()).startswith("wrong   test.guess")
 
 
 def test_a_prediction_is_not_given_away(chapter, capsys):

@@ -111,7 +111,7 @@ def _first_difference(exercise: Exercise, answer: Callable, results: list, expec
     ]
     i = min(differing)[1]
     call = f"{getattr(answer, '__name__', 'answer')}({', '.join(map(_short, exercise.cases[i]))})"
-    if isinstance(results[i], Exception):
+    if isinstance(results[i], BaseException):
         return f"{call} raises {type(results[i]).__name__}: {results[i]}; expected {_short(expected[i])}."
     return f"{call} gives {_short(results[i])}, expected {_short(expected[i])}."
 
@@ -124,7 +124,7 @@ def _results(exercise: Exercise, answer: object) -> list:
     for case in exercise.cases:
         try:
             result = answer(*copy.deepcopy(case))
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # `exit()` in an answer would end the notebook
             result = error
         results.append(result)
     return results
@@ -132,7 +132,7 @@ def _results(exercise: Exercise, answer: object) -> list:
 
 def _agree(results: list, others: list, tolerance: float) -> bool:
     return all(
-        type(a) is type(b) if isinstance(a, Exception) or isinstance(b, Exception) else same(a, b, tolerance)
+        type(a) is type(b) if isinstance(a, BaseException) or isinstance(b, BaseException) else same(a, b, tolerance)
         for a, b in zip(results, others, strict=True)
     )
 
