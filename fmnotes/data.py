@@ -9,7 +9,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -33,22 +33,28 @@ def load(
         name: "museum/<config>", a folder, or a hub id. Judgements in BEIR's layout have the id "<owner>/<name>-qrels".
         config: the configuration, if the data set has several; the museum's is in its name.
         split: like "train" or "train[:100]"; without it all splits come, as a dict.
-        columns: the only columns wanted.
+        columns: the only columns wanted, as a list.
         streaming: read row by row instead of all at once, for what is larger than the disk.
         seed: of the museum's training rows, which are made while they are read and never end.
 
     Returns:
         a ``datasets.Dataset``, or IterableDataset if streamed (the museum's "train" always is); a DatasetDict of
-        them without a split. The museum's rows carry their pictures, which are drawn when a row is read.
+        them without a split. The museum's rows carry their pictures, which are drawn when a row is read: take
+        ``ds[0]["image"]`` or ``ds[:]["image"]``, as ``ds["image"]`` asks for a column that is stored, and it is not.
 
     Raises:
         FileNotFoundError: if the data set is not to be had; it lists what is, and the ways to provide it.
-        ValueError: if it has no such configuration, split or column; it lists those that it has.
+        ValueError: if it has no such configuration, split or column; it lists those that it has. Also for a part of
+            the museum's "train", which never ends.
+        TypeError: if the columns are one str.
     """
-    if name.startswith("museum/"):
-        if config is not None:
+    if isinstance(columns, str):
+        raise TypeError(f"columns must be a list of names like [{columns!r}], not the str {columns!r}")
+    family, _, part = name.partition("/")
+    if family == "museum":
+        if part and config is not None:
             raise ValueError(f"{name} names its configuration already, so config={config!r} is one too many")
-        return _museum(name.removeprefix("museum/"), split, columns, streaming, seed)
+        return _museum(part, split, columns, streaming, seed)
     place = resolve(name)
     if isinstance(place, Path):
         dataset = _from_folder(name, place, config, split, streaming)
@@ -90,6 +96,8 @@ def resolve(name: str) -> Path | str:
     Raises:
         FileNotFoundError: if it is no folder and cannot be a hub id.
     """
+    if not name:
+        raise FileNotFoundError("the name is empty: give a folder, or a hub id like owner/name")
     folder = Path(name).expanduser()
     if folder.is_dir():
         return folder.resolve()
@@ -109,17 +117,30 @@ def checkpoint(name: str) -> Path:
         FileNotFoundError: if there is none of that name; it lists those that are there.
     """
     folder = ROOT / "data" / "checkpoints"
-    if not (folder / name).is_dir():
-        there = ", ".join(sorted(place.name for place in folder.glob("*/"))) or "none"
-        raise FileNotFoundError(f"there is no checkpoint {name!r} under data/checkpoints; there are: {there}")
+    there = sorted(place.name for place in folder.glob("*") if place.is_dir())
+    if name not in there:  # so that a name is never a path
+        listed = ", ".join(there) or "none"
+        raise FileNotFoundError(f"there is no checkpoint {name!r} under data/checkpoints; there are: {listed}")
     return folder / name
 
 
 def data_hash(rows: Iterable) -> str:
-    """A hash of rows (dicts, texts, numbers, pictures, arrays) that two runs on the same data share, for records."""
+    """A hash of rows (dicts, texts, numbers, pictures, arrays) that two runs on the same data share, for records.
+
+    Raises:
+        TypeError: if a row holds anything else, or rows is one text or dict, of which only letters or keys would count.
+    """
+    if isinstance(rows, (str, bytes, Mapping)):
+        raise TypeError(f"give rows, like a list, not one {type(rows).__name__}")
     digest = hashlib.sha256()
-    for row in rows:
-        digest.update(json.dumps(row, sort_keys=True, default=_plain).encode() + b"\n")
+    for number, row in enumerate(rows):
+        try:
+            digest.update(json.dumps(row, sort_keys=True, default=_plain).encode() + b"\n")
+        except TypeError as error:
+            raise TypeError(
+                f"row {number} cannot be hashed, {error}: give dicts whose keys are all str, texts, numbers, arrays or "
+                "pictures"
+            ) from None
     return f"sha256:{digest.hexdigest()[:16]}"
 
 
@@ -130,6 +151,14 @@ def _museum(config: str, split: str | None, columns: Sequence[str] | None, strea
 
     if not (MUSEUM / "README.md").exists():
         raise FileNotFoundError("data/museum is not here: `python -m fmnotes museum build` makes it")
+    if not config:
+        names = ", ".join(f"museum/{name}" for name in datasets.get_dataset_config_names(str(MUSEUM)))
+        raise ValueError(f"the museum has several data sets: choose one of {names}")
+    parts = [part.partition("[")[0].strip() for part in (split or "").split("+")]
+    if split != "train" and "train" in parts:
+        raise ValueError(
+            f"{split!r} cannot be cut out: the museum's train split is an endless stream: use .take(n) on split='train'"
+        )
     if split == "train":
         _choose_config("museum", MUSEUM, config)
         rows = {"config": config, "split": "train", "seed": seed}
@@ -271,8 +300,10 @@ def _plain(value) -> object:
     if isinstance(value, bytes):
         return hashlib.sha256(value).hexdigest()
     if hasattr(value, "tobytes") and hasattr(value, "size"):  # a NumPy array or a PIL picture
-        kind = str(getattr(value, "dtype", getattr(value, "mode", "")))
-        return [kind, list(getattr(value, "shape", value.size)), hashlib.sha256(value.tobytes()).hexdigest()]
+        dtype = getattr(value, "dtype", getattr(value, "mode", ""))
+        addresses = getattr(dtype, "hasobject", False)  # bytes of an array of objects, other ones in each run
+        content = value.tolist() if addresses else hashlib.sha256(value.tobytes()).hexdigest()
+        return [str(dtype), list(getattr(value, "shape", value.size)), content]
     if hasattr(value, "tolist"):
         return value.tolist()
-    raise TypeError(f"rows of {type(value).__name__} cannot be hashed: give dicts, texts, numbers, arrays or pictures")
+    raise TypeError(f"it holds a value of type {type(value).__name__}")

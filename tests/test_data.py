@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from fmnotes import ROOT, data
-from fmnotes.data import data_hash, load, load_model, resolve
+from fmnotes.data import checkpoint, data_hash, load, load_model, resolve
 
 datasets = pytest.importorskip("datasets")
 needs_mirror = pytest.mark.skipif(not os.environ.get("FMNOTES_MIRROR"), reason="FMNOTES_MIRROR is not set")
@@ -109,6 +109,16 @@ def test_a_missing_data_set_names_what_is_there_and_three_ways(tmp_path, monkeyp
         load("owner/missing")
     with pytest.raises(FileNotFoundError, match="there is no folder ./nowhere, and a hub id looks like owner/name"):
         load("./nowhere")
+    for call in (resolve, load, load_model):
+        with pytest.raises(FileNotFoundError, match="the name is empty: give a folder, or a hub id like owner/name"):
+            call("")
+
+
+def test_a_checkpoint_has_a_plain_name():
+    assert checkpoint("tokenizer-museum") == ROOT / "data" / "checkpoints" / "tokenizer-museum"
+    for name in ("", ".", "..", "../museum", "tokenizer-museum/", "./tokenizer-museum", "README.md", str(ROOT)):
+        with pytest.raises(FileNotFoundError, match=r"there is no checkpoint '.*; there are: .*tokenizer-museum"):
+            checkpoint(name)
 
 
 def test_a_missing_part_is_named_with_those_that_are_there(tmp_path):
@@ -125,6 +135,9 @@ def test_a_missing_part_is_named_with_those_that_are_there(tmp_path):
             load(folder, "one", "test", columns=["n", "txt"], streaming=streaming)
     with pytest.raises(ValueError, match="has no column 'txt'"):
         load(folder, "one", columns=["txt"])
+    for name in (folder, "museum/scenes"):
+        with pytest.raises(TypeError, match=r"columns must be a list of names like \['text'\], not the str 'text'"):
+            load(name, columns="text")
     (tmp_path / "mine" / "two" / "test.jsonl").unlink()
     (tmp_path / "mine" / "two" / "train.jsonl").unlink()
     assert len(load(folder, "one", "train")) == 2, "the other configuration still opens"
@@ -191,6 +204,10 @@ def test_the_real_museum_opens():
         live, held_out = (next(iter(load(f"museum/{config}", split=split))) for split in ("train", "test"))
         assert live.keys() == held_out.keys() and live["id"] != held_out["id"]
     assert np.asarray(load("museum/scenes", split="test", columns=["image"])[:2]["image"]).shape == (2, 64, 64, 3)
+    rows = load("museum/scenes", split="test[:2]")
+    assert rows[0]["image"].shape == (64, 64, 3) and len(rows[:]["image"]) == 2
+    with pytest.raises(ValueError, match="'image'"):
+        rows["image"]  # if this works one day, the docstring of `load` need not warn
 
 
 def test_museum_errors(museum, tmp_path, monkeypatch):
@@ -204,6 +221,13 @@ def test_museum_errors(museum, tmp_path, monkeypatch):
         load("museum/scenes", split="test", columns=["image", "picture"])
     with pytest.raises(ValueError, match="names its configuration already"):
         load("museum/scenes", "stories")
+    for name, config in (("museum", None), ("museum/", None), ("museum", "scenes")):
+        with pytest.raises(ValueError, match="several data sets: choose one of museum/scenes, museum/stories$"):
+            load(name, config, "test")
+    for split in ("train[:5]", "train+test", "test + train", " train[5%:]"):
+        with pytest.raises(ValueError, match="the museum's train split is an endless stream: use .take") as error:
+            load("museum/scenes", split=split)
+        assert repr(split) in str(error.value)
     monkeypatch.setattr(data, "MUSEUM", tmp_path / "nothing")
     with pytest.raises(FileNotFoundError, match="python -m fmnotes museum build"):
         load("museum/scenes")
@@ -270,8 +294,26 @@ def test_data_hash():
     different.append([np.zeros(4, dtype=np.int32)])
     assert len({reference, *map(data_hash, different)}) == len(different) + 1
     assert data_hash([np.float64(1.5)]) == data_hash([np.float64(1.5)])
-    with pytest.raises(TypeError, match="rows of object cannot be hashed"):
-        data_hash([object()])
+    assert data_hash(["a", "b"]) == "sha256:14bdec8c77f9feeb", "committed records name data by such hashes"
+    assert data_hash(["한", ""]) == "sha256:2ee999f028d626b7", "committed records name data by such hashes"
+    message = "row 1 cannot be hashed, it holds a value of type object: give dicts"
+    with pytest.raises(TypeError, match=message):
+        data_hash(["a", object()])
+    with pytest.raises(TypeError, match="row 0 cannot be hashed, '<' not supported .*: give dicts whose keys are all"):
+        data_hash([{1: "a", "b": 2}])
+    for rows in ("ab", b"ab", {"train": ["a"]}):
+        with pytest.raises(TypeError, match=f"give rows, like a list, not one {type(rows).__name__}"):
+            data_hash(rows)
+
+
+def test_data_hash_of_an_array_of_objects_is_that_of_its_content():
+    def made(last):
+        return np.array(["".join(["o", "wl"]), None, [1, last]], dtype=object)
+
+    a, b, c = made(1000), made(1000), made(1001)
+    assert data_hash([a]) == data_hash([b]) != data_hash([c])
+    with pytest.raises(TypeError, match="row 0 cannot be hashed, it holds a value of type object"):
+        data_hash([np.array([object()])])
 
 
 @needs_mirror
