@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from fmnotes.gpt2 import GPT2, KVCache
+from fmnotes.gpt2.model import linear
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
@@ -153,11 +154,10 @@ def _stream(
     model: GPT2, ids: Tensor, max_new_tokens: int, sampling: dict, stop: Tensor, seed: int, cache: KVCache | None
 ) -> Iterator[Tensor]:
     generator = torch.Generator(ids.device).manual_seed(seed)
-    head = model.wte.weight.detach().T.contiguous()  # a vector times a matrix reads it fastest in this order
     ended = torch.zeros(len(ids), dtype=torch.bool, device=ids.device)
     for _ in range(max_new_tokens):
         with torch.inference_mode():  # not around the yield: it would hold for the caller, too
-            logits = model.hidden_states(ids, cache=cache)[:, -1] @ head
+            logits = linear(model.hidden_states(ids, cache=cache)[:, -1], model.wte.weight)
             token = _draw(logits, sampling, generator)
             if len(stop):
                 token = torch.where(ended, ids[:, -1], token)  # an ended sequence repeats its stop token

@@ -12,6 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from fmnotes.gpt2 import GPT2, IGNORE, GPT2Config, KVCache, causal_attention, linear_cross_entropy
 from fmnotes.gpt2.attention import _attention_in_blocks
+from fmnotes.gpt2.model import linear
 
 TINY = GPT2Config(vocab_size=97, context_length=32, d_model=32, n_layer=2, n_head=4)
 
@@ -140,6 +141,25 @@ def test_the_cache_in_any_portions_equals_one_pass(cuts, seed):
     with torch.no_grad():
         portions = [model(part, cache=cache) for part in ids.tensor_split(sorted(cuts), dim=1)]
         torch.testing.assert_close(torch.cat(portions, dim=1), model(ids), rtol=0, atol=1e-10)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("out", [8, 96, 97])  # in quarters, and where four parts are not to be had
+@pytest.mark.parametrize("biased", [True, False])
+def test_one_row_on_all_cores_equals_the_plain_product(out, biased):
+    generator = torch.Generator().manual_seed(out)
+    weight = 0.2 * torch.randn(out, 32, generator=generator)
+    bias = torch.randn(out, generator=generator) if biased else None
+    for shape in [(32,), (1, 32), (1, 1, 32), (2, 32)]:
+        x = torch.randn(shape, generator=generator)
+        torch.testing.assert_close(linear(x, weight, bias), F.linear(x, weight, bias), atol=1e-5, rtol=1e-5)
+
+
+@torch.no_grad()
+def test_the_cache_token_by_token_in_float32():
+    model, ids, cache = randomised(dtype=torch.float32), some_ids(1, 32), KVCache(TINY)
+    logits = torch.cat([model(ids[:, i : i + 1], cache=cache) for i in range(32)], dim=1)
+    torch.testing.assert_close(logits, model(ids), atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

@@ -22,12 +22,10 @@ def causal_attention(
     new, total = q.shape[2], k.shape[2]
     if torch.is_grad_enabled() and q.device.type == "cpu" and q.dtype == torch.bfloat16 and new == total <= 512:
         return _attention_in_blocks(q, k, v)
-    if new == 1:  # it sees everything; the fused kernel would cost three times as much as what there is to do
-        return (q * q.shape[3] ** -0.5 @ k.transpose(2, 3)).softmax(-1) @ v
     mask = None
-    if new < total:  # is_causal would align the triangle with the first key, not the last
+    if 1 < new < total:  # is_causal would align the triangle with the first key, not the last
         mask = torch.ones(new, total, dtype=torch.bool, device=q.device).tril(total - new)
-    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=new == total)
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=1 < new == total)
 
 
 def _attention_in_blocks(q: Tensor, k: Tensor, v: Tensor, block: int = 128) -> Tensor:
@@ -50,30 +48,25 @@ def _attention_in_blocks(q: Tensor, k: Tensor, v: Tensor, block: int = 128) -> T
 class KVCache:
     """Keys and values of the tokens seen so far, in memory allocated once.
 
-    `keys` and `values` hold one tensor (batch, n_head, room, d_model / n_head) a layer, of which the first `length`
-    places are filled. Give the same cache to successive calls of the model.
+    `layers` holds one tensor (2, batch, n_head, room, d_model / n_head) a layer, keys and then values, of which the
+    first `length` places are filled. Give the same cache to successive calls of the model.
     """
 
     def __init__(self, config: GPT2Config, room: int | None = None, batch: int = 1, like: Tensor | None = None):
         """Make an empty cache for `room` tokens (the whole context if not given), of the type and device of `like`."""
         room = config.context_length if room is None else room
-        shape = (batch, config.n_head, room, config.d_model // config.n_head)
+        shape = (2, batch, config.n_head, room, config.d_model // config.n_head)
         like = torch.empty(0) if like is None else like
-        self.keys = [like.new_zeros(shape) for _ in range(config.n_layer)]
-        self.values = [like.new_zeros(shape) for _ in range(config.n_layer)]
+        self.layers = [like.new_zeros(shape) for _ in range(config.n_layer)]
         self.room, self.batch, self.length = room, batch, 0
 
     @property
     def nbytes(self) -> int:
         """Bytes that the tensors hold; `GPT2Config.kv_cache_bytes(room, batch)` by formula."""
-        return sum(t.nbytes for t in self.keys + self.values)
+        return sum(layer.nbytes for layer in self.layers)
 
-    def extend(
-        self, layer: int, k: Float[Tensor, "batch head new d"], v: Float[Tensor, "batch head new d"]
-    ) -> tuple[Float[Tensor, "batch head all d"], Float[Tensor, "batch head all d"]]:
-        """Write a layer's new keys and values behind the `length` old ones; return all of them, as views."""
-        start, new = self.length, k.shape[2]
-        keys, values = self.keys[layer], self.values[layer]
-        keys.narrow(2, start, new).copy_(k)
-        values.narrow(2, start, new).copy_(v)
-        return keys.narrow(2, 0, start + new), values.narrow(2, 0, start + new)
+    def extend(self, layer: int, kv: Float[Tensor, "two batch head new d"]) -> Float[Tensor, "two batch head all d"]:
+        """Write a layer's new keys and values behind the `length` old ones; return all of them, as a view."""
+        start, new = self.length, kv.shape[3]
+        self.layers[layer].narrow(3, start, new).copy_(kv)
+        return self.layers[layer].narrow(3, 0, start + new)
