@@ -1,4 +1,4 @@
-"""Speed, side by side: absolute times drift with the machine, ratios within one run hardly do."""
+"""Speed, side by side: absolute times drift with the machine, ratios within a run hardly do. And memory at its peak."""
 
 import math
 import statistics
@@ -58,6 +58,24 @@ def speed_table(times: dict[str, Seconds], baseline: str) -> None:
         ratios = [mine / its for mine, its in zip(seconds.rounds, reference.rounds, strict=True)]
         spread = "" if name == baseline else f"   {_two_digits(min(ratios))} … {_two_digits(max(ratios))}"
         print(f"{name:{width}}  {_two_digits(seconds / reference):>7}{spread}")
+
+
+def peak_bytes(function: Callable[[], object]) -> int:
+    """The most that torch's tensors on the CPU, made while a function runs, hold at one time, in bytes.
+
+    Counted from torch's profiler, which sees every allocation, those inside a kernel too; what was there before does
+    not count. The same function gives the same number: this is bookkeeping, not a measurement.
+    """
+    from torch.profiler import ProfilerActivity, profile
+
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as run:
+        function()
+    changes = [(e.start_ns(), e.nbytes()) for e in run.profiler.kineto_results.events() if e.name() == "[memory]"]
+    held = peak = 0
+    for _, change in sorted(changes, key=lambda event: event[0]):
+        held += change
+        peak = max(peak, held)
+    return peak
 
 
 def _two_digits(ratio: float) -> str:

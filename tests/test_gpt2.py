@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 
-from fmnotes.gpt2 import GPT2, IGNORE, GPT2Config, KVCache, causal_attention, linear_cross_entropy
+from fmnotes.gpt2 import GPT2, IGNORE, GPT2Config, KVCache, causal_attention, linear_cross_entropy, token_losses
 from fmnotes.gpt2.attention import _attention_in_blocks
 from fmnotes.gpt2.model import linear
 
@@ -174,6 +174,40 @@ def test_embeddings_in_the_place_of_ids():
     torch.testing.assert_close(model(inputs_embeds=model.wte(ids)), model(ids), rtol=0, atol=0)
     a = model.loss(None, ids, inputs_embeds=model.wte(ids))
     assert a.item() == model.loss(ids, ids).item()
+
+
+@settings(max_examples=30, deadline=None)
+@given(n=st.integers(2, 400), stride=st.integers(1, 32))
+def test_token_losses_equal_the_loop_over_windows(n, stride):
+    model, ids = randomised(), some_ids(n, seed=n)
+    expected, start = [], 0
+    with torch.no_grad():
+        while len(expected) < n - 1:
+            window = ids[start : start + 33]
+            nats = F.cross_entropy(model(window[None, :-1])[0], window[1:], reduction="none")
+            expected += nats[len(expected) - start :]
+            start += stride
+    losses = token_losses(model, ids, stride)
+    torch.testing.assert_close(losses, torch.stack(expected), rtol=0, atol=1e-10)
+    if stride == 32:
+        assert torch.equal(losses, token_losses(model, ids))
+
+
+def test_token_losses_of_half_precision_are_summed_in_float32():
+    model = randomised(dtype=torch.bfloat16)
+    assert token_losses(model, some_ids(50)).dtype == torch.float32
+
+
+def test_token_losses_refuse_bad_input():
+    model = randomised()
+    for ids in (some_ids(1), some_ids(2, 5)):
+        with pytest.raises(ValueError, match="one row of at least 2 tokens"):
+            token_losses(model, ids)
+    for stride in (0, 33):
+        with pytest.raises(ValueError, match=f"between 1 and the context_length of 32, not at {stride}"):
+            token_losses(model, some_ids(50), stride)
+    with pytest.raises(ValueError, match="outside the vocabulary"):
+        token_losses(model, torch.tensor([1, 2, 97, 3]))
 
 
 @pytest.mark.parametrize("tokens", [1, 255, 600])

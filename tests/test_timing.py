@@ -1,4 +1,5 @@
 import pytest
+import torch
 
 from fmnotes import timing
 from fmnotes.timing import Seconds, side_by_side, speed_table
@@ -59,3 +60,10 @@ def test_errors():
         side_by_side({})
     with pytest.raises(ValueError, match="baseline 'b' was not timed; there are a"):
         speed_table({"a": Seconds([1.0])}, baseline="b")
+
+
+def test_peak_bytes_of_what_lives_at_the_same_time():
+    x = torch.zeros(1000, 1000)
+    assert 8e6 <= timing.peak_bytes(lambda: (x + 1) * 2) < 8.1e6  # the sum and its double
+    assert 4e6 <= timing.peak_bytes(lambda: [x.neg() is None for _ in range(5)]) < 4.1e6  # each gone before the next
+    assert timing.peak_bytes(lambda: None) == 0
