@@ -1,13 +1,21 @@
 import importlib
+import math
 import pkgutil
+import re
+import subprocess
 import sys
 import types
 
+import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fmnotes import exercises
 from fmnotes.exercises import CHAPTERS, Exercise, Mistake, check, diagnose
+from fmnotes.gpt2 import GPT2, GPT2Config
+from fmnotes.metrics import bits_per_byte
 
 
 def mean(values):
@@ -206,3 +214,106 @@ def test_an_unknown_exercise_is_the_notebooks_mistake(chapter):
 
 def test_long_values_are_shortened():
     assert len(exercises._short(list(range(1000)))) < 100 and len(exercises._short("a" * 1000)) < 110
+    assert len(exercises._short(torch.zeros(1000))) < 100
+    assert exercises._short(torch.eye(2, dtype=torch.bool)) == "[[True, False], [False, True]]"
+    assert exercises._short(np.float64(0.5)) == exercises._short(torch.tensor(0.5)) == "0.5"
+
+
+def test_numbers_are_not_taken_for_true_and_false():
+    even = Exercise("test.even", "Even?", "Parity", lambda i: [i % 2 == 0], "two", (), cases=((2,), (3,)))
+    assert diagnose(even, lambda i: np.array([i % 2 == 0]))[0] == "solved"
+    assert diagnose(even, lambda i: torch.tensor([i % 2 == 0]))[0] == "solved"
+    for answer in (lambda i: [1 - i % 2], lambda i: torch.tensor([1.0 - i % 2]), lambda i: np.array([1 - i % 2])):
+        state, text = diagnose(even, answer)
+        assert state == "wrong" and re.search(r"\(2\) gives \[1(\.0)?\], expected \[True\]", text)
+    assert diagnose(Exercise(**vars(even) | {"solution": lambda i: [i, []], "cases": ((1,),)}), lambda i: [True, []])[0]
+
+
+# ------------------------------------------------------------------------------------------------ chapter 02
+
+FOUND = r"((?:causal_mask|count_parameters|bits_per_byte)\(.*?\)) gives (\[\[.*?\]\]|[\d.]*\d)"
+
+
+@pytest.mark.parametrize("exercise", importlib.import_module("fmnotes.exercises.gpt2").EXERCISES, ids=lambda e: e.id)
+def test_what_a_diagnosis_says_that_the_answer_gives_is_what_it_gives(exercise):
+    assert len(exercise.mistakes) >= 6
+    for mistake in exercise.mistakes:
+        claims = re.findall(FOUND, mistake.diagnosis)
+        assert claims, f"no input is named: {mistake.diagnosis}"
+        for call, value in claims:
+            case = eval(f"({call.partition('(')[2][:-1]},)", {"tensor": torch.tensor})
+            assert repr(case) in map(repr, exercise.cases)
+            got, right = mistake.answer(*case), exercise.solution(*case)
+            digits = len(value.partition(".")[2])
+            if "[" in value:
+                assert str(got.tolist()) == value != str(right.tolist())
+            else:
+                assert f"{float(got):.{digits}f}" == value != f"{float(right):.{digits}f}"
+
+
+@given(st.data())
+def test_the_causal_mask_is_its_definition(data):
+    total = data.draw(st.integers(1, 20))
+    new = data.draw(st.integers(1, total))
+    mask = exercises.find("02.causal_mask").solution(new, total)
+    assert mask.dtype == torch.bool and mask.shape == (new, total)
+    for query, row in zip(range(total - new, total), mask.tolist(), strict=True):
+        assert row == [key <= query for key in range(total)]
+
+
+@pytest.mark.parametrize("config", [GPT2Config.nano(), GPT2Config(50_257, 1024, 768, n_layer=12, n_head=12)])
+def test_the_parameters_are_those_of_the_model(config):
+    count = exercises.find("02.parameters").solution
+    with torch.device("meta"):
+        model = GPT2(config)
+    sizes = (config.vocab_size, config.context_length, config.d_model, config.n_layer)
+    assert count(*sizes) == config.n_parameters == sum(p.numel() for p in model.parameters())
+    assert count(50_257, 1024, 768, 12) == 124_439_808
+
+
+@given(
+    st.lists(st.lists(st.floats(0, 10, width=32), min_size=1, max_size=5), min_size=1, max_size=5),
+    st.text("aé별🦊", min_size=1),
+)
+def test_bits_per_byte_are_those_of_the_metrics(windows, text):
+    expected = bits_per_byte(math.fsum(map(math.fsum, windows)), len(text.encode()))
+    answer = exercises.find("02.bits_per_byte").solution([torch.tensor(window) for window in windows], text)
+    assert answer == pytest.approx(expected, rel=1e-5)
+
+
+def given_bits_per_byte(losses, text):
+    """The code as the notebook shows it."""
+    mean = sum(window.mean() for window in losses) / len(losses)
+    n_tokens = sum(len(window) for window in losses)
+    return float(mean * n_tokens / math.log(2) / len(text))
+
+
+def test_what_a_student_of_chapter_02_reads(capsys):
+    def numbers(new, total):
+        return torch.ones(new, total).triu(total - new)
+
+    def from_the_first(new, total):
+        return torch.arange(total).expand(new, total) >= 1
+
+    def additive(new, total):
+        return torch.zeros(new, total) - 1e9 * torch.ones(new, total).triu(total - new + 1)
+
+    def one_bias(v, c, d, n):
+        return v * d + c * d + n * (12 * d * d + 13 * d) + 2 * d + v
+
+    def rounded(losses, text):
+        return round(float(torch.cat(losses).sum()) / math.log(2) / len(text.encode()), 1)
+
+    assert "there are two bugs, and here is one" in told(capsys, "02.bits_per_byte", given_bits_per_byte)
+    assert "the triangle is the wrong way round" in told(capsys, "02.causal_mask", numbers)
+    unknown = told(capsys, "02.causal_mask", from_the_first)
+    assert "from_the_first(1, 1) gives [[False]], expected [[True]]. Reread “The causal mask”." in unknown
+    assert "additive(1, 1) gives [[0.0]], expected [[True]]." in told(capsys, "02.causal_mask", additive)
+    assert "one_bias(11, 6, 4, 1) gives 331, expected 320." in told(capsys, "02.parameters", one_bias)
+    assert "rounded([tensor([3.])], 'é') gives 2.2, expected 2.16404" in told(capsys, "02.bits_per_byte", rounded)
+
+
+def test_checking_chapter_01_does_not_import_torch():
+    code = "import sys; from fmnotes.exercises import check; check('01.merge', ...); print('torch' in sys.modules)"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.splitlines()[-1] == "False"

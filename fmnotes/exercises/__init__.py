@@ -5,18 +5,17 @@ answer and what people typically write instead; the student's answer is run on t
 whoever gives the same results has made the same mistake.
 """
 
+import contextlib
 import copy
 import importlib
 import reprlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
-
 from fmnotes.checks import same
 
-CHAPTERS: dict[str, str] = {"01": "bpe"}
-"""The part of an exercise's id before the dot, and the module in this folder: "01" and "bpe"."""
+CHAPTERS: dict[str, str] = {"01": "bpe", "02": "gpt2"}
+"""The part of an exercise's id before the dot, and the module in this folder, imported when it is asked for."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +89,7 @@ def diagnose(exercise: Exercise, answer: object) -> tuple[str, str]:
     results, expected = _results(exercise, answer), _results(exercise, exercise.solution)
     if any(result is ... or isinstance(result, NotImplementedError) for result in results):
         return "open", ""
-    if _agree(results, expected, exercise.tolerance):
+    if _right(results, expected, exercise.tolerance):
         return "solved", exercise.verified
     for mistake in exercise.mistakes:
         if _agree(results, _results(exercise, mistake.answer), exercise.tolerance):
@@ -107,7 +106,7 @@ def _first_difference(exercise: Exercise, answer: Callable, results: list, expec
     differing = [
         (len(repr(case)), i)
         for i, case in enumerate(exercise.cases)
-        if not _agree(results[i : i + 1], expected[i : i + 1], exercise.tolerance)
+        if not _right(results[i : i + 1], expected[i : i + 1], exercise.tolerance)
     ]
     i = min(differing)[1]
     call = f"{getattr(answer, '__name__', 'answer')}({', '.join(map(_short, exercise.cases[i]))})"
@@ -130,6 +129,19 @@ def _results(exercise: Exercise, answer: object) -> list:
     return results
 
 
+def _right(results: list, expected: list, tolerance: float) -> bool:
+    """Whether results agree with the solution's, and are True and False where those are: 1 and 0 mask nothing."""
+    return _agree(results, expected, tolerance) and all(
+        _is_boolean(result) or not _is_boolean(value) for result, value in zip(results, expected, strict=True)
+    )
+
+
+def _is_boolean(value: object) -> bool:
+    if isinstance(value, (list, tuple)):
+        return len(value) > 0 and all(map(_is_boolean, value))
+    return isinstance(value, bool) or "bool" in str(getattr(value, "dtype", ""))
+
+
 def _agree(results: list, others: list, tolerance: float) -> bool:
     return all(
         type(a) is type(b) if isinstance(a, BaseException) or isinstance(b, BaseException) else same(a, b, tolerance)
@@ -138,8 +150,10 @@ def _agree(results: list, others: list, tolerance: float) -> bool:
 
 
 def _short(value: object) -> str:
-    """The value as Python writes it, its middle left out if it is long."""
+    """The value as Python writes it, tensors and arrays as lists, its middle left out if it is long."""
     writer = reprlib.Repr()
     writer.maxlist = writer.maxtuple = writer.maxdict = writer.maxset = 12
     writer.maxstring = writer.maxother = 100
-    return writer.repr(value.tolist() if isinstance(value, np.generic) else value)
+    with contextlib.suppress(Exception):  # only tensors and arrays have it, and of those no sparse one
+        value = value.tolist()
+    return writer.repr(value)
