@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
-import types
+import time
 from dataclasses import dataclass
 
 import numpy as np
@@ -335,7 +335,7 @@ def validation(model):
     return {"val_loss": cross_entropy(model, tokens(seed=9)[0]).item() + 1e-9 * noise}
 
 
-def long_run(folder, kill_in_save=None, at=None, config=KILLED):
+def long_run(folder, kill_in_save=None, at=None, config=KILLED, tensorboard=False):
     """In a process of its own: a run that may kill itself at the n-th thing it does to files in one of its saves."""
     torch.set_num_threads(1)
     tqdm.set_lock(threading.RLock())  # else it is shared with the other processes, and dies with the one that holds it
@@ -350,7 +350,7 @@ def long_run(folder, kill_in_save=None, at=None, config=KILLED):
 
     sys.addaudithook(hook)
     model = Tiny(TinyConfig(dropout=0.3), seed=1)
-    train(model, noisy, tokens(), config, folder, evaluate=validation)
+    train(model, noisy, tokens(), config, folder, evaluate=validation, tensorboard=tensorboard)
 
 
 @pytest.fixture(scope="module")
@@ -613,23 +613,56 @@ def test_batches_may_be_nested_and_hold_other_things():
     assert "pairs_per_second" in lines[-1]
 
 
-def test_tensorboard_gets_every_number(tmp_path, monkeypatch):
-    calls = []
+def scalars(folder):
+    """What TensorBoard shows of a run: {name: [(step, value), …]}."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    class SummaryWriter:
-        def __init__(self, folder):
-            calls.append(folder)
+    events = EventAccumulator(str(folder / "tensorboard")).Reload()
+    return {name: [(e.step, e.value) for e in events.Scalars(name)] for name in events.Tags()["scalars"]}
 
-        def add_scalar(self, *args):
-            calls.append(args)
 
-        def close(self):
-            calls.append("closed")
+def as_scalars(lines):
+    """The same from the lines of a run, in TensorBoard's float32."""
+    shown = {}
+    for line in lines:
+        for name in line.keys() - {"step"}:
+            shown.setdefault(name, []).append((line["step"], float(np.float32(line[name]))))
+    return shown
 
-    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", types.SimpleNamespace(SummaryWriter=SummaryWriter))
-    lines = train(Tiny(), cross_entropy, tokens(), TrainingConfig(3), tmp_path, tensorboard=True)
-    expected = [(name, value, line["step"]) for line in lines for name, value in line.items() if name != "step"]
-    assert calls == [tmp_path / "tensorboard", *expected, "closed"] and len(expected) == 12
+
+def test_tensorboard_shows_every_number(tmp_path):
+    config = TrainingConfig(12, eval_every=5)
+    lines = train(Tiny(), cross_entropy, tokens(), config, tmp_path, evaluate=validation, tensorboard=True)
+    shown = scalars(tmp_path)
+    assert shown == as_scalars(lines) and len(shown["loss"]) == 12 and len(shown["val_loss"]) == 3
+    assert shown.keys() == {"loss", "grad_norm", "learning_rate", "tokens_per_second", "val_loss"}
+
+
+def test_tensorboard_shows_no_step_twice_and_misses_none_after_a_kill(start, tmp_path):
+    for kill_in_save in (3, 2, None):  # after steps 18 and 24, when the last checkpoint is of 12 and of 18
+        process = start(tmp_path, kill_in_save, 12, KILLED, True)
+        process.join()
+        assert process.exitcode == (-signal.SIGKILL if kill_in_save else 0)
+        time.sleep(1.1)  # their files are read in the order of their names, which tell them apart by the second
+    shown = scalars(tmp_path)
+    assert shown == as_scalars(read_metrics(tmp_path / "metrics.jsonl"))
+    assert [step for step, _ in shown["loss"]] == list(range(1, 41))
+
+
+def test_what_a_checkpoint_covers_tensorboard_has_too(tmp_path, monkeypatch):
+    from tensorboard.summary.writer.record_writer import RecordWriter
+
+    def slow(writer, data, write=RecordWriter.write):
+        time.sleep(0.02)
+        write(writer, data)
+
+    def loss_fn(model, batch):
+        if latest_checkpoint(tmp_path):
+            assert scalars(tmp_path)["loss"][2][0] == 3
+        return cross_entropy(model, batch)
+
+    monkeypatch.setattr(RecordWriter, "write", slow)
+    train(Tiny(), loss_fn, tokens(), TrainingConfig(4, save_every=3), tmp_path, tensorboard=True)
 
 
 def test_tensorboard_that_is_not_there_is_an_error_before_any_step(tmp_path, monkeypatch):

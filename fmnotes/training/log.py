@@ -42,13 +42,13 @@ class Log:
         self.lines: list[dict] = []
         self._pending: list[tuple] = []
         self._file = self._writer = None
-        if tensorboard:
-            self._writer = _tensorboard(folder)
         if folder is not None:
             path = folder / METRICS
             _cut(path, kept)
             self.lines = read_metrics(path)
             self._file = path.open("ab")
+        if tensorboard:
+            self._writer = _tensorboard(folder, self.lines[-1]["step"] if self.lines else 0)
         self.restart_clock()
 
     def restart_clock(self) -> None:
@@ -98,7 +98,9 @@ class Log:
                     self._writer.add_scalar(name, value, line["step"])
 
     def sync(self) -> int:
-        """Make sure that what was written is on the disk. Returns the file's length in bytes."""
+        """Make sure that what was written is on the disk. Returns the length of `metrics.jsonl` in bytes."""
+        if self._writer:
+            self._writer.flush()
         os.fsync(self._file.fileno())
         return self._file.tell()
 
@@ -130,11 +132,12 @@ def _cut(path: Path, kept: int) -> None:
     os.truncate(path, kept)
 
 
-def _tensorboard(folder: Path | None):
+def _tensorboard(folder: Path | None, done: int):
+    """A writer in whose files the steps after `done`, which a kill may have left there, no longer count."""
     if folder is None:
         raise ValueError("tensorboard=True needs a folder to write to")
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
         raise ImportError("tensorboard=True needs the package tensorboard: pip install tensorboard") from error
-    return SummaryWriter(folder / "tensorboard")
+    return SummaryWriter(folder / "tensorboard", purge_step=done + 1)
