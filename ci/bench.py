@@ -1,20 +1,31 @@
 """Measure fmnotes beside the libraries on the same text, print the ratios and record them (`make bench`)."""
 
+import math
+import statistics
 import sys
+from itertools import islice
 
+import numpy as np
 import tiktoken
 from tiktoken_ext.openai_public import r50k_pat_str
 from tokenizers import Tokenizer as HuggingFaceTokenizer
 from tokenizers import models, pre_tokenizers, trainers
 
 from fmnotes.bpe import Tokenizer, train_bpe
-from fmnotes.museum import SPECIAL_TOKENS
+from fmnotes.museum import SPECIAL_TOKENS, stream
+from fmnotes.museum.prompt import END
 
 STORIES = "roneneldan/TinyStories"
 STORIES_READ = 11_272  # of two million, so that everybody measures on the same
 VOCAB_SIZE = 10_000
 ROUNDS = {"training": 7, "encoding": 15, "gpt2": 7}
 DOCUMENTS = 2_000  # of these each encoder encodes one after the other
+PEAKS = {  # what makers publish for dense bfloat16, in FLOP/s, by the names that torch gives the cards
+    "NVIDIA H100 80GB HBM3": 989e12,
+    "NVIDIA H200": 989e12,
+    "NVIDIA A100-SXM4-40GB": 312e12,
+    "NVIDIA A100-SXM4-80GB": 312e12,
+}
 
 
 def train_hugging_face(texts: list[str]) -> HuggingFaceTokenizer:
@@ -87,12 +98,9 @@ def bench_encoding(texts: list[str], data: str, record) -> None:
 def bench_museum(record) -> None:
     """How long a hundred thousand pages of about a thousand museums take, on one core."""
     import time
-    from itertools import islice
-
-    from fmnotes import museum
 
     start = time.perf_counter()
-    pages = sum(1 for _ in islice(museum.stream("pages", "train", seed=1), 100_000))
+    pages = sum(1 for _ in islice(stream("pages", "train", seed=1), 100_000))
     seconds = time.perf_counter() - start
     print(f"\n{pages:,} pages of the museum took {seconds:.1f} s")
     record("bench.museum_seconds_for_100k_pages", seconds, unit="s", tolerance=0.7 * seconds, better="lower")
@@ -168,6 +176,103 @@ def bench_gpt2_generation(record) -> None:
     print(f"goal: at least 3 times the throughput of transformers – {'met' if ratio >= 3 else 'MISSED'}")
 
 
+def museum_ids(tokenizer: Tokenizer, split: str, n: int) -> np.ndarray:
+    """The first n ids of a split's stories, each of which an end token follows."""
+    ids = (id for row in stream("stories", split) for id in tokenizer.encode(row["text"] + END, "allow"))
+    return np.fromiter(islice(ids, n), np.int64, n)
+
+
+def bench_gpt2_loss(record, steps: int = 250, warmup_steps: int = 20, seeds: int = 4, held_out: int = 24) -> None:
+    """Loss on unseen stories after the same batches of 8 × 256 tokens, each model initialised by its own code.
+
+    What is recorded is the ratio of the mean losses, for a difference near zero could not be told from nothing; its
+    tolerance is the half width of the difference's interval.
+    """
+    import torch
+    import torch.nn.functional as F
+    import transformers
+
+    from fmnotes.data import checkpoint, data_hash
+    from fmnotes.gpt2 import GPT2, GPT2Config
+    from fmnotes.gpt2.checkpoints import to_hf_config
+    from fmnotes.metrics import difference_interval, seed_interval
+    from fmnotes.training import TokenBatches, TrainingConfig, train
+
+    tokenizer, config = Tokenizer.from_pretrained(checkpoint("tokenizer-museum")), GPT2Config.nano()
+    shape = {"context_length": 256, "batch_size": 8, "vocab_size": config.vocab_size}
+    # a window more than is trained on, so that windows fit wherever an epoch starts: no token is seen twice
+    seen = museum_ids(tokenizer, "train", (8 * steps + 1) * 256)
+    unseen = TokenBatches(museum_ids(tokenizer, "validation", (8 * held_out + 1) * 256), **shape)
+
+    def fresh(name):
+        if name == "fmnotes":
+            return GPT2(config), lambda model, batch: model.loss(*batch)
+        model = transformers.GPT2LMHeadModel(transformers.GPT2Config(**to_hf_config(config)))
+        return model, lambda model, batch: F.cross_entropy(model(batch[0]).logits.flatten(0, 1), batch[1].flatten())
+
+    def loss_after_training(name, seed):
+        torch.manual_seed(seed)
+        model, loss = fresh(name)
+        recipe = TrainingConfig(steps, 4e-3, warmup_steps=warmup_steps, precision="bf16", seed=seed)
+        train(model, loss, TokenBatches(seen, **shape, seed=seed), recipe)
+        model.eval()
+        with torch.no_grad():
+            return sum(loss(model, unseen[i]).item() for i in range(held_out)) / held_out
+
+    print(f"\nLoss of GPT-2 nano on unseen stories after {steps * unseen.size:,} tokens, {seeds} seeds")
+    names = ("fmnotes", "transformers")
+    ours, theirs = zip(*([loss_after_training(name, seed) for name in names] for seed in range(seeds)), strict=True)
+    difference = difference_interval(ours, theirs)
+    half, reference = difference.high - difference.value, sum(theirs) / seeds
+    print(f"fmnotes {seed_interval(ours):.3f}, transformers {seed_interval(theirs):.3f} nats a token")
+    print(f"difference, paired by seed: {difference:+.4f} nats a token")
+    record(
+        "bench.gpt2_loss_vs_transformers",
+        1 + difference.value / reference,
+        unit="loss ratio",
+        tolerance=round(half / reference, 4),
+        better="lower",
+        chance=math.log(config.vocab_size) / reference,
+        data=data_hash([seen, unseen.ids]),
+    )
+    print(f"goal: no worse by more than the half width {half:.4f} – {'met' if difference.value <= half else 'MISSED'}")
+
+
+def bench_gpt2_gpu(steps: int = 60) -> None:
+    """The loop that trains the 22.6 M model, in bfloat16 autocast on 16 × 1024 tokens, where there is a GPU.
+
+    Its records are of the profile `gpu`: `make bench` without a GPU leaves them as they are.
+    """
+    import torch
+
+    from fmnotes.gpt2 import GPT2, GPT2Config
+    from fmnotes.records import Run
+    from fmnotes.training import TokenBatches, TrainingConfig, train
+
+    if not torch.cuda.is_available():
+        print("\nGPU: not measured")
+        return
+    config, card = GPT2Config.mini(), torch.cuda.get_device_name()
+    ids = np.random.default_rng(0).integers(config.vocab_size, size=1_000_000)
+    batches = TokenBatches(ids, config.context_length, 16, config.vocab_size)
+    torch.manual_seed(0)
+    torch.cuda.reset_peak_memory_stats()
+    recipe = TrainingConfig(steps, precision="bf16", log_every=10)
+    lines = train(GPT2(config).cuda(), lambda model, batch: model.loss(*batch), batches, recipe)
+    speed = statistics.median([line["tokens_per_second"] for line in lines if "tokens_per_second" in line][1:])
+    memory = torch.cuda.max_memory_allocated() / 2**30
+    print(f"\nGPU: {card}, GPT-2 mini in bfloat16: {speed:,.0f} tokens/s with {memory:.1f} GiB")
+    record = Run("bench", profile="gpu")
+    record("bench.gpt2_gpu_speed", speed, unit="tokens/s", tolerance=round(0.3 * speed))
+    record("bench.gpt2_gpu_memory", memory, unit="GiB", tolerance=round(0.1 * memory, 2), better="lower")
+    if card not in PEAKS:
+        print("MFU: not measured, for this card's peak is not in our list")
+        return
+    mfu = 3 * config.flops_per_token(config.context_length) * speed / PEAKS[card]
+    print(f"MFU: {mfu:.3f} of {PEAKS[card] / 1e12:,.0f} TFLOP/s")
+    record("bench.gpt2_gpu_mfu", mfu, unit="share of the peak", tolerance=round(0.3 * mfu, 3), limit=1.0)
+
+
 def main() -> None:
     from fmnotes.data import data_hash, load
     from fmnotes.records import Run
@@ -183,6 +288,8 @@ def main() -> None:
     bench_museum(record)
     bench_gpt2_training(record)
     bench_gpt2_generation(record)
+    bench_gpt2_loss(record)
+    bench_gpt2_gpu()
 
 
 if __name__ == "__main__":
