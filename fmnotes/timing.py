@@ -1,10 +1,12 @@
 """Speed, side by side: absolute times drift with the machine, ratios within a run hardly do. And memory at its peak."""
 
 import math
+import os
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 
 class Seconds(float):
@@ -68,14 +70,34 @@ def peak_bytes(function: Callable[[], object]) -> int:
     """
     from torch.profiler import ProfilerActivity, profile
 
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as run:
+    run = profile(activities=[ProfilerActivity.CPU], profile_memory=True)
+    with _silence():
+        run.start()
+    try:
         function()
+    finally:
+        with _silence():
+            run.stop()
     changes = [(e.start_ns(), e.nbytes()) for e in run.profiler.kineto_results.events() if e.name() == "[memory]"]
     held = peak = 0
     for _, change in sorted(changes, key=lambda event: event[0]):
         held += change
         peak = max(peak, held)
     return peak
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Nothing reaches the process's standard error: the profiler reports there, from C++, that it starts and stops."""
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def _two_digits(ratio: float) -> str:

@@ -1,3 +1,5 @@
+import os
+
 import pytest
 import torch
 
@@ -67,3 +69,12 @@ def test_peak_bytes_of_what_lives_at_the_same_time():
     assert 8e6 <= timing.peak_bytes(lambda: (x + 1) * 2) < 8.1e6  # the sum and its double
     assert 4e6 <= timing.peak_bytes(lambda: [x.neg() is None for _ in range(5)]) < 4.1e6  # each gone before the next
     assert timing.peak_bytes(lambda: None) == 0
+
+
+def test_peak_bytes_says_nothing_and_silences_nobody_else(capfd):
+    timing.peak_bytes(lambda: os.write(2, b"mine"))
+    assert capfd.readouterr().err == "mine"
+    with pytest.raises(ZeroDivisionError):
+        timing.peak_bytes(lambda: 1 / 0)
+    os.write(2, b"still here")
+    assert capfd.readouterr().err == "still here"
