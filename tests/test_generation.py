@@ -167,3 +167,5 @@ def test_bad_input(model):
         with torch.no_grad():
             model(torch.ones(1, 5, dtype=torch.long), cache=cache)
         stream(model, [1, 2], 60, cache=cache)
+    with pytest.raises(ValueError, match="input_ids hold 97, outside the vocabulary"):
+        generate(model, [1, 97], 5, cache=cache)

@@ -58,14 +58,15 @@ def test_flops_of_a_training_step():
     assert counter.get_total_flops() == (3 * TINY.flops_per_token(32) + again) * 2 * 32
 
 
-def test_bfloat16_trains_on_the_gradient_of_float32():
-    """Through attention in blocks, which only bfloat16 on a CPU takes."""
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_trains_on_the_gradient_of_float32(dtype):
+    """In bfloat16 through attention in blocks, which nothing else takes on a CPU."""
     ids = some_ids(2, 33)
     gradients = []
     for enabled in (False, True):
         torch.manual_seed(0)
         model = GPT2(TINY)
-        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+        with torch.autocast("cpu", dtype, enabled=enabled):
             model.loss(ids[:, :-1], ids[:, 1:]).backward()
         gradients.append(torch.cat([p.grad.flatten() for p in model.parameters()]))
     assert (gradients[1] - gradients[0]).norm() < 0.02 * gradients[0].norm()
@@ -314,6 +315,13 @@ def test_bad_input():
         model(torch.tensor([[3, 97]]))
     with pytest.raises(ValueError, match="input_ids hold -1, outside"):
         model(torch.tensor([[3, -1]]))
+    cache = KVCache(TINY)
+    with torch.no_grad():
+        model(some_ids(1, 5), cache=cache)
+        for wrong in (torch.tensor([[97]]), torch.tensor([[3, -1]])):
+            with pytest.raises(ValueError, match="input_ids hold (97|-1), outside the vocabulary of 97 tokens"):
+                model(wrong, cache=cache)
+    assert cache.length == 5
     with pytest.raises(ValueError, match="targets hold 97, outside"):
         model.loss(some_ids(1, 2), torch.tensor([[IGNORE, 97]]))
     with pytest.raises(ValueError, match="targets hold -7, outside"):

@@ -3,12 +3,15 @@ import math
 import multiprocessing
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass
+from importlib import metadata
 
 import numpy as np
 import pytest
@@ -281,6 +284,16 @@ def test_a_loss_that_is_not_finite_stops_and_saves_its_batch(tmp_path, bad, text
         assert all(p.equal(before[-1][name]) for name, p in model.named_parameters())
 
 
+@pytest.mark.parametrize("precision", ["float32", "bf16", "fp16"])
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_a_loss_that_is_not_finite_stops_though_its_gradient_is_sound(precision, bad):
+    def loss_fn(model, batch):
+        return cross_entropy(model, batch) + (bad if batch[0].equal(tokens()[2][0]) else 0.0)
+
+    with pytest.raises(FloatingPointError, match=rf"step 3: the loss is {bad} and the gradient's norm [\d.]+;"):
+        train(Tiny(), loss_fn, tokens(), TrainingConfig(5, precision=precision))
+
+
 def test_a_gradient_that_is_not_finite_stops_too():
     def loss_fn(model, batch):
         return cross_entropy(model, batch) + torch.sqrt(model.scale - model.scale.detach())
@@ -447,6 +460,19 @@ def test_other_optimizers_resume_to_the_bit(tmp_path, optimizer):
     with pytest.raises(KeyboardInterrupt):
         train(Tiny(), stopped, tokens(), config, tmp_path, optimizer=optimizer)
     assert losses(train(Tiny(), cross_entropy, tokens(), config, tmp_path, optimizer=optimizer)) == losses(whole)
+
+
+def test_another_number_of_threads_goes_on(half):
+    folder, config = half
+    threads = torch.get_num_threads()
+    torch.set_num_threads(threads + 1)
+    try:
+        lines = train(Tiny(), cross_entropy, tokens(), config, folder)
+    finally:
+        torch.set_num_threads(threads)
+    whole = train(Tiny(), cross_entropy, tokens(), config)
+    assert [line["step"] for line in lines] == [line["step"] for line in whole]
+    assert [line["loss"] for line in lines] == pytest.approx([line["loss"] for line in whole], abs=1e-5)
 
 
 def test_the_loss_scale_of_fp16_resumes_too(tmp_path):
@@ -689,6 +715,60 @@ assert len(lines) == 3
 
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run([sys.executable, "-c", code, folder], check=True, capture_output=True)
+
+
+LEAN = ["torch", "numpy", "tiktoken", "transformers", "safetensors", "tqdm"]
+
+
+def test_gpt2_trains_on_stories_where_only_a_few_libraries_are(tmp_path):
+    """From text to text: encode, train, resume, save, open, generate, decode; every other library is hidden."""
+    code = """
+import sys
+from pathlib import Path
+sys.modules |= dict.fromkeys(sys.argv[2:])
+import numpy as np
+from fmnotes.bpe import Tokenizer
+from fmnotes.data import checkpoint
+from fmnotes.generation import generate
+from fmnotes.gpt2 import GPT2, GPT2Config
+from fmnotes.museum import prompt, stream
+from fmnotes.training import TokenBatches, TrainingConfig, train
+folder = Path(sys.argv[1])
+tokenizer = Tokenizer.from_pretrained(checkpoint("tokenizer-museum"))
+rows = stream("stories")
+ids = [id for _ in range(3) for id in tokenizer.encode(next(rows)["text"] + prompt.END, "allow")]
+batches = TokenBatches(np.array(ids), 32, 2, tokenizer.vocab_size)
+for precision in ("float32", "bf16", "fp16"):
+    for _ in range(2):
+        model = GPT2(GPT2Config(tokenizer.vocab_size, 64, 16, 1, 2))
+        recipe = TrainingConfig(3, precision=precision)
+        assert len(train(model, lambda model, batch: model.loss(*batch), batches, recipe, folder / precision)) == 3
+model.save_pretrained(folder / "model")
+print(tokenizer.decode(generate(GPT2.from_pretrained(folder / "model"), ids[:9], 9)))
+"""
+    distributions = {top: {_normal(d) for d in ds} for top, ds in metadata.packages_distributions().items()}
+    hidden = [top for top, ds in distributions.items() if not ds & (_with_requirements(LEAN) | {"fmnotes"})]
+    assert {"jaxtyping", "datasets", "pandas", "matplotlib", "tensorboard", "faiss"} <= set(hidden)
+    done = subprocess.run([sys.executable, "-c", code, tmp_path, *hidden], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip()
+
+
+def _with_requirements(names):
+    """These distributions, and all that are installed with them."""
+    kept, todo = set(), [*names]
+    while todo:
+        name = _normal(todo.pop())
+        if name not in kept:
+            kept.add(name)
+            with suppress(metadata.PackageNotFoundError):
+                wanted = [line for line in metadata.requires(name) or [] if "extra ==" not in line]
+                todo += [re.match(r"[\w.-]+", line)[0] for line in wanted]
+    return kept
+
+
+def _normal(name):
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 # Data

@@ -162,8 +162,7 @@ class GPT2(nn.Module):
             raise ValueError("give input_ids or inputs_embeds, one of the two")
         past = 0 if cache is None else cache.length
         if inputs_embeds is None:
-            if past == 0:  # later ids come from the model itself
-                _check_ids(input_ids, self.config.vocab_size, "input_ids")
+            _check_ids(input_ids, self.config.vocab_size, "input_ids")
             inputs_embeds = self.wte(input_ids)
         time = inputs_embeds.shape[1]
         self._check_room(len(inputs_embeds), past + time, cache)

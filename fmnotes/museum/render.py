@@ -9,12 +9,19 @@ the ground has its own brightness, tint, slope and clouds, and every pixel its n
 seed. An object never leaves its cell, so two never touch.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float, UInt8
 
 from fmnotes.museum.scenes import GRID, MOST_OBJECTS, Scene
+
+if TYPE_CHECKING:  # models train on the museum where jaxtyping is not installed
+    from jaxtyping import Float, UInt8
+
+    Array = Float[np.ndarray, "*pixels"]
 
 SIDE = 64  # pixels
 CELL = SIDE // GRID
@@ -38,8 +45,6 @@ GROUND = {
     "clouds": 38.0,
     "noise": 12.0,
 }  # at most, in levels of 255 around mid-grey
-
-Array = Float[np.ndarray, "*pixels"]
 
 
 # ------------------------------------------------------------------ shapes, of radius one, x to the right and y upwards

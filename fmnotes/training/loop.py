@@ -48,8 +48,9 @@ def train(
 ) -> list[dict]:
     """Train a model in place, on the device where it lies.
 
-    With a folder, the run can be stopped at any moment, and the same call goes on from its last checkpoint; on a CPU
-    the losses are then the same to the bit as without the stop. Ctrl-C finishes the step, saves, and then interrupts.
+    With a folder, the run can be stopped at any moment, and the same call goes on from its last checkpoint. On a CPU
+    the losses are then the same to the bit as without the stop; with another number of threads, which add up in
+    another order, they are the same but for rounding. Ctrl-C finishes the step, saves, and then interrupts.
 
     Args:
         model: what is trained and saved. What is frozen and not to be saved, loss_fn closes over.
