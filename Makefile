@@ -13,7 +13,7 @@ READY := $(VENV)/ready
 OFFLINE := PYTHONPATH=$(CURDIR)/ci/offline HF_HUB_OFFLINE=1 HF_DATASETS_OFFLINE=1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lab outputs bench lock clean
+.PHONY: help run test lab outputs bench study lock clean
 
 help: ## list these commands
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /  make \1\t/'
@@ -36,6 +36,10 @@ outputs: $(READY) ## execute NOTEBOOK=01_bpe in place, from a fresh kernel, so t
 
 bench: $(READY) ## measure our speed beside the libraries', and record it
 	$(BIN)/python ci/bench.py
+
+study: $(READY) ## run or go on with an experiment of hours: NAME=gpt2_nano; data/studies says what there is
+	@test -n "$(NAME)" || { echo "Which study? Say it: make study NAME=gpt2_nano" >&2; exit 2; }
+	$(BIN)/python -m fmnotes.studies.$(NAME)
 
 lock: $(UV) ## choose the newest versions that pyproject.toml allows
 	$(UV) pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --extra test \

@@ -182,8 +182,8 @@ def museum_ids(tokenizer: Tokenizer, split: str, n: int) -> np.ndarray:
     return np.fromiter(islice(ids, n), np.int64, n)
 
 
-def bench_gpt2_loss(record, steps: int = 250, warmup_steps: int = 20, seeds: int = 4, held_out: int = 24) -> None:
-    """Loss on unseen stories after the same batches of 8 × 256 tokens, each model initialised by its own code.
+def bench_gpt2_loss(record, steps: int = 600, warmup_steps: int = 50, seeds: int = 4, held_out: int = 24) -> None:
+    """Loss on unseen stories after the same batches of 8 × 128 tokens, each model initialised by its own code.
 
     What is recorded is the ratio of the mean losses, for a difference near zero could not be told from nothing; its
     tolerance is the half width of the difference's interval.
@@ -199,10 +199,10 @@ def bench_gpt2_loss(record, steps: int = 250, warmup_steps: int = 20, seeds: int
     from fmnotes.training import TokenBatches, TrainingConfig, train
 
     tokenizer, config = Tokenizer.from_pretrained(checkpoint("tokenizer-museum")), GPT2Config.nano()
-    shape = {"context_length": 256, "batch_size": 8, "vocab_size": config.vocab_size}
+    shape = {"context_length": config.context_length, "batch_size": 8, "vocab_size": config.vocab_size}
     # a window more than is trained on, so that windows fit wherever an epoch starts: no token is seen twice
-    seen = museum_ids(tokenizer, "train", (8 * steps + 1) * 256)
-    unseen = TokenBatches(museum_ids(tokenizer, "validation", (8 * held_out + 1) * 256), **shape)
+    seen = museum_ids(tokenizer, "train", (8 * steps + 1) * config.context_length)
+    unseen = TokenBatches(museum_ids(tokenizer, "validation", (8 * held_out + 1) * config.context_length), **shape)
 
     def fresh(name):
         if name == "fmnotes":
@@ -213,7 +213,7 @@ def bench_gpt2_loss(record, steps: int = 250, warmup_steps: int = 20, seeds: int
     def loss_after_training(name, seed):
         torch.manual_seed(seed)
         model, loss = fresh(name)
-        recipe = TrainingConfig(steps, 4e-3, warmup_steps=warmup_steps, precision="bf16", seed=seed)
+        recipe = TrainingConfig(steps, 5e-3, warmup_steps=warmup_steps, precision="bf16", seed=seed)
         train(model, loss, TokenBatches(seen, **shape, seed=seed), recipe)
         model.eval()
         with torch.no_grad():

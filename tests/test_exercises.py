@@ -119,8 +119,11 @@ def chapter(monkeypatch):
 
 
 def told(capsys, exercise_id, answer):
+    """What a student is told, on one line; it fits the page that it is printed on."""
     assert check(exercise_id, answer) is None
-    return capsys.readouterr().out
+    lines = capsys.readouterr().out.splitlines()
+    assert all(len(line) <= 96 and (i == 0 or line.startswith(" " * 8)) for i, line in enumerate(lines))
+    return lines[0] + "".join(" " + line.strip() for line in lines[1:]) + "\n"
 
 
 def test_what_a_student_reads(chapter, capsys):

@@ -9,6 +9,7 @@ import contextlib
 import copy
 import importlib
 import reprlib
+import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -66,7 +67,9 @@ def check(exercise_id: str, answer: object) -> None:
     """
     exercise = find(exercise_id)
     state, text = diagnose(exercise, answer)
-    print(f"{state:6}  {exercise.id}  {exercise.title}" + (f": {text}" if text else ""))
+    line = f"{state:6}  {exercise.id}  {exercise.title}" + (f": {text}" if text else "")
+    options = {"subsequent_indent": " " * 8, "break_long_words": False, "break_on_hyphens": False}
+    print("\n".join(textwrap.fill(part, width=96, **options) for part in line.split("\n")))
 
 
 def find(exercise_id: str) -> Exercise:

@@ -134,7 +134,7 @@ PARAMETERS = Exercise(
     reread="How many numbers is that?",
     solution=count_parameters,
     verified="one block and several, and three models you will meet: nano, mini, and the smallest published GPT-2",
-    cases=((11, 6, 4, 1), (11, 6, 4, 2), (4096, 256, 128, 4), (50_257, 1024, 256, 12), (50_257, 1024, 768, 12)),
+    cases=((11, 6, 4, 1), (11, 6, 4, 2), (4096, 128, 64, 3), (50_257, 1024, 256, 12), (50_257, 1024, 768, 12)),
     alternatives=(count_part_by_part, lambda v, c, d, n: torch.tensor(d) * (v + c + 2 + n * (12 * d + 13))),
     mistakes=(
         Mistake(

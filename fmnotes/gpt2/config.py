@@ -34,9 +34,9 @@ class GPT2Config:
         return cls(vocab_size, context_length, d_model=256, n_layer=12, n_head=8)
 
     @classmethod
-    def nano(cls, vocab_size: int = 4096, context_length: int = 256) -> GPT2Config:
-        """GPT-2 nano: learns the museum's stories on one core in a minute or two; 1,350,400 parameters."""
-        return cls(vocab_size, context_length, d_model=128, n_layer=4, n_head=4)
+    def nano(cls, vocab_size: int = 4096, context_length: int = 128) -> GPT2Config:
+        """GPT-2 nano: learns the museum's stories on one core in a minute or two; 420,416 parameters."""
+        return cls(vocab_size, context_length, d_model=64, n_layer=3, n_head=4)
 
     @property
     def n_parameters(self) -> int:

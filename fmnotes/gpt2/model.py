@@ -27,7 +27,7 @@ def linear(x: Float[Tensor, "*batch n"], weight: Float[Tensor, "m n"], bias: Ten
     """
     m, n = weight.shape
     one_row = x.numel() == n and not torch.is_grad_enabled() and x.dtype == weight.dtype == torch.float32
-    if not one_row or m % 4 or x.device.type != "cpu":
+    if not one_row or m % 4 or x.device.type != "cpu" or torch.get_num_threads() == 1:
         return F.linear(x, weight, bias)
     row, quarters = x.view(1, 1, n).expand(4, 1, n), weight.view(4, m // 4, n).transpose(1, 2)
     y = torch.bmm(row, quarters) if bias is None else torch.baddbmm(bias.view(4, 1, m // 4), row, quarters)
