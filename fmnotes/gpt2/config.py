@@ -49,7 +49,7 @@ class GPT2Config:
         """Floating-point operations of one forward pass per token, in sequences of `length` tokens.
 
         2 (12 L D² + D V) + 4 T D L: two a multiply-add, attention counted as the full square, norms and activations
-        left out (Kaplan et al. 2020, table 1). A training step takes three times as many, and 2 T D L more where
+        left out (Chowdhery et al. 2022, appendix B). A training step takes three times as many, and 2 T D L more where
         fused attention computes its scores anew in the backward pass.
         """
         d, layers = self.d_model, self.n_layer
