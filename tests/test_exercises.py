@@ -1,3 +1,4 @@
+import builtins
 import importlib
 import math
 import pkgutil
@@ -9,7 +10,7 @@ import types
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fmnotes import exercises
@@ -232,21 +233,33 @@ def test_numbers_are_not_taken_for_true_and_false():
     assert diagnose(Exercise(**vars(even) | {"solution": lambda i: [i, []], "cases": ((1,),)}), lambda i: [True, []])[0]
 
 
-# ------------------------------------------------------------------------------------------------ chapter 02
+# ------------------------------------------------------------------------------------- chapters 02 and 02b
 
-FOUND = r"((?:causal_mask|count_parameters|bits_per_byte)\(.*?\)) gives (\[\[.*?\]\]|[\d.]*\d)"
+FUNCTIONS = "causal_mask|count_parameters|bits_per_byte|adamw_step|word_perplexity"
+FOUND = rf"((?:{FUNCTIONS})\(.*?\)) (?:gives|raises) ((?:[wv] = )?)(\[\[.*?\]\]|[\d.]*\d|\w+Error)"
 
 
-@pytest.mark.parametrize("exercise", importlib.import_module("fmnotes.exercises.gpt2").EXERCISES, ids=lambda e: e.id)
+@pytest.mark.parametrize(
+    "exercise",
+    [e for e in registered() if e.id.startswith(("02.", "02b.")) and callable(e.solution)],
+    ids=lambda e: e.id,
+)
 def test_what_a_diagnosis_says_that_the_answer_gives_is_what_it_gives(exercise):
     assert len(exercise.mistakes) >= 6
     for mistake in exercise.mistakes:
         claims = re.findall(FOUND, mistake.diagnosis)
         assert claims, f"no input is named: {mistake.diagnosis}"
-        for call, value in claims:
+        for call, part, value in claims:
             case = eval(f"({call.partition('(')[2][:-1]},)", {"tensor": torch.tensor})
             assert repr(case) in map(repr, exercise.cases)
-            got, right = mistake.answer(*case), exercise.solution(*case)
+            right = exercise.solution(*case)
+            if value.endswith("Error"):
+                with pytest.raises(getattr(builtins, value)):
+                    mistake.answer(*case)
+                continue
+            got = mistake.answer(*case)
+            if part:
+                got, right = (result["wmv".index(part[0])] for result in (got, right))
             digits = len(value.partition(".")[2])
             if "[" in value:
                 assert str(got.tolist()) == value != str(right.tolist())
@@ -320,3 +333,56 @@ def test_checking_chapter_01_does_not_import_torch():
     code = "import sys; from fmnotes.exercises import check; check('01.merge', ...); print('torch' in sys.modules)"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.splitlines()[-1] == "False"
+
+
+@settings(deadline=None)  # the first optimizer imports much of torch
+@given(
+    st.tuples(st.floats(-3, 3), st.floats(-3, 3), st.floats(-3, 3), st.floats(0, 3), st.integers(1, 1000)),
+    st.tuples(st.floats(1e-5, 0.5), st.floats(0, 0.999), st.floats(0, 0.999), st.floats(1e-8, 0.1), st.floats(0, 1)),
+)
+def test_the_step_is_that_of_torch(state, setting):
+    step = exercises.find("02b.decouple")
+    torchs = next(f for f in step.alternatives if f.__name__ == "adamw_of_torch")
+    assert step.solution(*state, *setting) == pytest.approx(torchs(*state, *setting), rel=1e-9, abs=1e-9)
+
+
+def test_the_sums_stop_where_they_stop():
+    stops = exercises.find("02b.stall").solution
+    formats = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp8 e4m3": torch.float8_e4m3fn}
+    for name, dtype in formats.items():
+        total = torch.zeros((), dtype=dtype)
+        while (following := (total.float() + 1).to(dtype)).float() != total.float():
+            total = following
+        assert total.float() == stops[name]
+    below = np.arange(stops["float32"], dtype=np.float32)
+    assert np.array_equal(below + np.float32(1), np.arange(1, stops["float32"] + 1, dtype=np.float32))
+    assert np.float32(stops["float32"]) + np.float32(1) == stops["float32"]
+
+
+def given_word_perplexity(losses, texts):
+    """The code as the notebook shows it."""
+    return sum(math.exp(sum(row) / len(row)) for row in losses) / len(texts)
+
+
+def test_what_a_student_of_chapter_02b_reads(capsys):
+    def old_averages(w, g, m, v, t, lr, beta1, beta2, eps, decay):
+        return exercises.find("02b.decouple").solution(w, g, m, v, t, lr, beta1, beta2, eps, decay)[0], m, v
+
+    def rounded(losses, texts):
+        return round(exercises.find("02b.perplexity").solution(losses, texts), 1)
+
+    assert "there are two bugs, and here is one" in told(capsys, "02b.perplexity", given_word_perplexity)
+    assert "rounded([[0.5, 1.0, 0.5]], ['red car']) gives 2.7, expected 2.71828" in told(
+        capsys, "02b.perplexity", rounded
+    )
+    unknown = told(capsys, "02b.decouple", old_averages)
+    assert re.search(
+        r"old_averages\(1\.0, 2\.0, .*\) gives \(0\.\d+, 0\.0, 0\.0\), expected \(0\.\d+, 1\.0, 0\.25\)", unknown
+    )
+    stops = exercises.find("02b.stall").solution
+    assert "the key 'fp8 e4m3' is missing" in told(
+        capsys, "02b.stall", {k: v for k, v in stops.items() if k[:3] != "fp8"}
+    )
+    assert "bf16 is wrong, the others are right" in told(capsys, "02b.stall", stops | {"bf16": 2048})
+    for wrong in ({}, stops | {"fp16": 3}, dict.fromkeys(stops, math.inf), 16):
+        assert not re.search(r"\b(16777216|2048|256)\b", told(capsys, "02b.stall", wrong))

@@ -2,9 +2,20 @@
 
 import json
 
-from fmnotes import ROOT
-from fmnotes.studies import gpt2_nano
-from fmnotes.training import read_metrics
+import numpy as np
+import pytest
+
+from fmnotes import ROOT, metrics
+from fmnotes.gpt2 import GPT2, GPT2Config, token_losses
+from fmnotes.studies import (
+    gpt2_nano,
+    nano,
+    training_grid,
+    training_ingredients,
+    training_optimizers,
+    training_tinystories,
+)
+from fmnotes.training import TrainingConfig, read_metrics
 
 
 def test_the_study_of_the_nano_model_runs_and_goes_on(tmp_path, monkeypatch):
@@ -31,3 +42,136 @@ def test_the_committed_curves_are_those_of_the_committed_recipe():
     assert set(curves["gpt2"]) == {str(seed) for seed in gpt2_nano.SEEDS}
     for bits in (curves["ngram"], *curves["gpt2"].values()):
         assert len(bits) == len(curves["tokens"]) and min(bits) > curves["floor"]
+
+
+def committed(name):
+    return json.loads((ROOT / "data" / "studies" / name / "curves.json").read_text())
+
+
+@pytest.fixture
+def small(monkeypatch, tmp_path):
+    """The studies of training, a few steps long, in folders of their own."""
+    monkeypatch.setattr(nano, "HELD_OUT", 2)
+    for study in (training_grid, training_ingredients, training_optimizers):
+        for name, value in {"STEPS": 3, "WARMUP": 1, "SEEDS": (0, 1)}.items():
+            monkeypatch.setattr(study, name, value)
+        folder = tmp_path / study.__name__.rpartition(".")[2]
+        monkeypatch.setattr(study, "STUDY", folder / "study")
+        monkeypatch.setattr(study, "RUNS", folder / "runs")
+    return tmp_path
+
+
+def test_a_run_is_made_once_and_says_what_the_model_says(small, monkeypatch):
+    made = []
+
+    def model():
+        made.append(GPT2(GPT2Config.nano()))
+        return made[-1]
+
+    recipe = TrainingConfig(6, 5e-3, warmup_steps=1)
+    first, again = (nano.run(small / "a", recipe, model) for _ in range(2))
+    assert first == again and len(made) == 1 and not list((small / "a").glob("step-*"))
+    ids, held_out, n_bytes = nano.rows(6 * nano.BATCH_SIZE * 128, 2)
+    nats = token_losses(made[0], held_out).sum().item()
+    assert first["bits"] == pytest.approx(metrics.bits_per_byte(nats, n_bytes), abs=1e-5)
+    assert len(first["curve"]) == 6 and first["curve"][0] == pytest.approx(np.log(4096), abs=0.1)
+    assert first["gain"] == pytest.approx(1, abs=0.05) and 0.01 < first["rms"] < 0.1
+
+
+def test_a_run_that_blows_up_has_no_bits(small):
+    result = nano.run(small / "b", TrainingConfig(4, 1e30, max_norm=None))
+    assert result["bits"] is None and result["curve"] == []
+
+
+def test_the_grid_goes_on_with_what_is_missing(small, monkeypatch):
+    monkeypatch.setattr(training_grid, "SPACE", {"learning_rate": [1e-3, 1e-2], "weight_decay": [0.0, 0.1]})
+    monkeypatch.setattr(training_grid, "LARGER_PAIRS", [(1e-3, 0.1)])
+    monkeypatch.setattr(training_grid, "BEST", 1)
+    run, calls = nano.run, []
+
+    def until_the_plug_is_pulled(folder, *rest):
+        calls.append(folder.name)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return run(folder, *rest)
+
+    monkeypatch.setattr(nano, "run", until_the_plug_is_pulled)
+    with pytest.raises(KeyboardInterrupt):
+        training_grid.search()
+    done = set(calls[:2])
+    training_grid.search()
+    assert done.isdisjoint(calls[3:]) and len(set(calls)) == 4
+    training_grid.main()
+    found = json.loads((training_grid.STUDY / "curves.json").read_text())
+    assert [row[:2] for row in found["grid"]] == [[1e-3, 0.0], [1e-3, 0.1], [1e-2, 0.0], [1e-2, 0.1]]
+    rate, decay, seeds = found["best"][0]
+    assert [rate, decay, seeds[0]] == min(found["grid"], key=lambda row: row[2]) and len(seeds) == 2
+    assert [row[:2] for row in found["larger"]] == [[1e-3, 0.1]]
+
+
+def test_each_optimizer_is_tuned_before_it_is_compared(small, monkeypatch):
+    grids = {name: grid[:2] for name, grid in training_optimizers.GRIDS.items()}
+    monkeypatch.setattr(training_optimizers, "GRIDS", grids)
+    training_optimizers.main()
+    found = json.loads((training_optimizers.STUDY / "curves.json").read_text())
+    for name, arm in found.items():
+        assert [arm["rate"], arm["penalty"]] == min(arm["tuned"], key=lambda row: row[2])[:2]
+        assert len(arm["best"]) == 2 and arm["best"][0]["bits"] == min(row[2] for row in arm["tuned"]), name
+    assert len({arm["best"][0]["bits"] for arm in found.values()}) == 3
+
+
+def test_every_arm_changes_what_it_says(small):
+    arms = training_ingredients.arms()
+    found = {key: training_ingredients.run_arm(*key, *arm, 0)["bits"] for key, arm in arms.items() if key[1] == 5e-3}
+    assert len(set(found.values())) == len(found), "two arms gave the same: one of them changes nothing"
+    whole, plain = (
+        training_ingredients.arms()[name, 5e-3][1] for name in ("12 blocks", "12 blocks, no residual scaling")
+    )
+    ratio = plain["model"]().h[3].mlp.c_proj.weight.std() / whole["model"]().h[3].mlp.c_proj.weight.std()
+    assert ratio.item() == pytest.approx(24**0.5, rel=0.05)
+
+
+def test_the_committed_studies_are_of_the_committed_recipes():
+    ingredients = committed("training_ingredients")
+    assert ingredients["tokens"] == training_ingredients.STEPS * nano.BATCH_SIZE * 128
+    assert list(ingredients["arms"]) == [f"{name} @ {rate:g}" for name, rate in training_ingredients.arms()]
+    assert {len(arm) for arm in ingredients["arms"].values()} == {len(training_ingredients.SEEDS)}
+    grid = committed("training_grid")
+    pairs = [(rate, decay) for rate, decay, _ in grid["grid"]]
+    assert pairs == training_optimizers.GRIDS["AdamW"]
+    assert [(rate, decay) for rate, decay, _ in grid["larger"]] == training_grid.LARGER_PAIRS
+    optimizers = committed("training_optimizers")
+    assert optimizers["AdamW"]["tuned"] == grid["grid"]
+    for name, arm in optimizers.items():
+        assert [(rate, penalty) for rate, penalty, _ in arm["tuned"]] == training_optimizers.GRIDS[name]
+        assert len(arm["best"]) == len(training_optimizers.SEEDS)
+    live = {seeds[0]["bits"] for seeds in [ingredients["arms"]["all of them @ 0.005"]]}
+    assert live == {bits for rate, decay, bits in grid["grid"] if (rate, decay) == (5e-3, 0.1)}
+
+
+def test_the_study_of_real_text_runs_and_goes_on(tmp_path, monkeypatch):
+    rows = {"train": ["A cat sat. It was warm, and the cat was glad. "] * 40, "validation": ["The cat ran away. "] * 20}
+    sizes = {"VOCAB_SIZE": 280, "CONTEXT": 16, "BATCH_SIZE": 2, "EPOCHS": 1, "WARMUP": 2, "EVERY": 4, "HELD_OUT": 1}
+    for name, value in (sizes | {"DRAWN": 4, "SHOWN": 2, "STUDY": tmp_path / "study"}).items():
+        monkeypatch.setattr(training_tinystories, name, value)
+    monkeypatch.setattr(training_tinystories, "RUNS", tmp_path / "runs")
+    monkeypatch.setattr(training_tinystories, "stories", rows.__getitem__)
+    monkeypatch.setattr(training_tinystories.sys, "argv", ["study"])
+    monkeypatch.setattr(
+        GPT2Config, "mini", classmethod(lambda cls, *sizes: cls(*sizes, d_model=16, n_layer=1, n_head=2))
+    )
+    training_tinystories.main()
+    found = json.loads((tmp_path / "study" / "curves.json").read_text())
+    assert len(found["samples"]) == 3 and found["samples"][0].startswith("Once upon a time")
+    for name in training_tinystories.MODELS:
+        assert found["curves"][name][-1][0] == found["steps"]
+        assert 0 < found["curves"][name][-1][1] < np.log(280)
+    monkeypatch.setattr(training_tinystories, "fresh", lambda *_: pytest.fail("trained again, though it is done"))
+
+
+def test_the_committed_study_of_real_text_is_whole():
+    found = committed("training_tinystories")
+    steps, losses = zip(*found["curves"]["fmnotes"])
+    assert steps[-1] == found["steps"] and [step for step, _ in found["curves"]["transformers"]] == list(steps)
+    assert losses[-1] < losses[0] and found["epochs"] == training_tinystories.EPOCHS
+    assert len(found["samples"]) == 1 + training_tinystories.SHOWN and len(found["quality"]) == 4

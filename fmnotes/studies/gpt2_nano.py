@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterator
 from itertools import islice
 
+import numpy as np
 import torch
 
 from fmnotes import ROOT, data, metrics
@@ -17,7 +18,7 @@ from fmnotes.bpe import Tokenizer
 from fmnotes.gpt2 import GPT2, GPT2Config, token_losses
 from fmnotes.museum import stories
 from fmnotes.museum.ngram import NGram, words
-from fmnotes.training import TokenBatches, TrainingConfig, train
+from fmnotes.training import TokenBatches, TrainingConfig, row_of_ids, train
 
 STUDY = ROOT / "data" / "studies" / "gpt2_nano"
 RUNS = ROOT / "runs" / "studies" / "gpt2_nano"
@@ -32,16 +33,7 @@ def told(split: str, seed: int = 0) -> Iterator[str]:
     return (row["text"] for row in stories.stream(split, seed))
 
 
-def row_of_ids(texts: list[str], tokenizer: Tokenizer) -> torch.Tensor:
-    """The texts' tokens in one row, an end token before and after each."""
-    end = tokenizer.special_tokens["<|endoftext|>"]
-    ids = [end]
-    for text in texts:
-        ids += [*tokenizer.encode(text), end]
-    return torch.tensor(ids)
-
-
-def train_nano(seed: int, ids: torch.Tensor, test_ids: torch.Tensor, n_bytes: int) -> list[float]:
+def train_nano(seed: int, ids: np.ndarray, test_ids: torch.Tensor, n_bytes: int) -> list[float]:
     """Bits per byte of the held-out stories after every EVERY steps."""
     config = GPT2Config.nano()
     torch.manual_seed(seed)
@@ -76,13 +68,13 @@ def main() -> None:
     n_bytes = sum(len(text.encode()) for text in held_out)
     tokens_a_step = BATCH_SIZE * GPT2Config.nano().context_length
     texts = list(islice(told("train"), STEPS * tokens_a_step // 280))  # a little more than one reading
-    ids, test_ids = row_of_ids(texts, tokenizer), row_of_ids(held_out, tokenizer)
+    ids, test_ids = row_of_ids(texts, tokenizer), torch.from_numpy(row_of_ids(held_out, tokenizer))
     n_tokens = [step * tokens_a_step for step in range(EVERY, STEPS + 1, EVERY)]
     curves = {
         "tokens": n_tokens,
         "floor": metrics.bits_per_byte(-sum(map(stories.logprob, held_out)), n_bytes),
         "ngram": count_words(texts, n_tokens, held_out, len(ids) / len(texts)),
-        "gpt2": {str(seed): train_nano(seed, ids.numpy(), test_ids, n_bytes) for seed in SEEDS},
+        "gpt2": {str(seed): train_nano(seed, ids, test_ids, n_bytes) for seed in SEEDS},
         "data": data.data_hash([*texts, *held_out]),
     }
     STUDY.mkdir(parents=True, exist_ok=True)

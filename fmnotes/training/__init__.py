@@ -5,7 +5,7 @@ that needs no memory), `checkpoint.py` (stop anywhere, go on to the bit) and `lo
 It needs torch, numpy, safetensors and tqdm alone.
 """
 
-from fmnotes.training.batches import Batches, TokenBatches, shuffled
+from fmnotes.training.batches import Batches, TokenBatches, row_of_ids, shuffled
 from fmnotes.training.checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
 from fmnotes.training.log import read_metrics
 from fmnotes.training.loop import train
@@ -19,6 +19,7 @@ __all__ = [
     "latest_checkpoint",
     "load_checkpoint",
     "read_metrics",
+    "row_of_ids",
     "save_checkpoint",
     "schedule",
     "shuffled",

@@ -6,6 +6,7 @@ So the position in the data is one number, the step, and a run that was killed g
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -82,6 +83,18 @@ class TokenBatches:
         first = np.array([_start(self._starts, self.seed, int(e)) for e in epoch]) + window * self.context_length
         tokens = torch.from_numpy(self.ids[first[:, None] + np.arange(self.context_length + 1)].astype(np.int64))
         return tokens[:, :-1].contiguous(), tokens[:, 1:].contiguous()
+
+
+def row_of_ids(texts: Iterable[str], tokenizer: Any) -> Int[np.ndarray, " n"]:
+    """The tokens of all texts in one row, an end token before the first and after each: what `TokenBatches` cuts.
+
+    Args:
+        texts: read once.
+        tokenizer: with `encode` and `special_tokens`, as `fmnotes.bpe.Tokenizer`.
+    """
+    end = tokenizer.special_tokens["<|endoftext|>"]
+    rows = (np.array([*tokenizer.encode(text), end]) for text in texts)
+    return np.concatenate([np.array([end]), *rows])
 
 
 def shuffled(

@@ -1,0 +1,155 @@
+"""Real text: a model of 12 blocks, 256 wide, reads TinyStories; ours and transformers', on the same batches.
+
+Two and a half hours of one core, or half of that on two: `python -m fmnotes.studies.training_tinystories fmnotes` and,
+beside it, the same with `transformers`. Each can be stopped and goes on where it was.
+
+    make study NAME=training_tinystories
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import torch
+
+from fmnotes import ROOT, data, evaluation, generation
+from fmnotes.bpe import Tokenizer, train_bpe
+from fmnotes.gpt2 import GPT2, GPT2Config
+from fmnotes.gpt2.loss import linear_cross_entropy
+from fmnotes.museum import SPECIAL_TOKENS
+from fmnotes.training import TokenBatches, TrainingConfig, read_metrics, row_of_ids, train
+
+STUDY = ROOT / "data" / "studies" / "training_tinystories"
+RUNS = ROOT / "runs" / "studies" / "training_tinystories"
+DATA = "roneneldan/TinyStories"
+STORIES = 11_272  # of two million on the hub, so that everybody trains on the same
+VOCAB_SIZE, CONTEXT, BATCH_SIZE = 10_000, 256, 8
+EPOCHS, LEARNING_RATE, WARMUP = 3, 1.5e-3, 200
+EVERY, HELD_OUT = 200, 12  # steps between two evaluations; batches that one reads
+MODELS = ("fmnotes", "transformers")
+DRAWN, SHOWN, TEMPERATURE = 60, 10, 0.8
+WORDS = 5_000  # distinct-n falls with the number of words, so it is counted over as many for all
+
+
+def stories(split: str) -> list[str]:
+    """The first stories of a split."""
+    rows = data.load(DATA, split=split, columns=["text"], streaming=True)
+    return [row["text"] for row in rows.take(STORIES)]
+
+
+def tokenizer() -> Tokenizer:
+    """The vocabulary of notebook 01's real profile, trained on the same stories; made once."""
+    folder = RUNS / "tokenizer"
+    if not folder.exists():
+        train_bpe(stories("train"), VOCAB_SIZE, SPECIAL_TOKENS).save_pretrained(folder)
+    return Tokenizer.from_pretrained(folder)
+
+
+def fresh(name: str, config: GPT2Config) -> torch.nn.Module:
+    """An untrained model, initialised by its own code."""
+    if name == "fmnotes":
+        return GPT2(config)
+    import transformers
+
+    from fmnotes.gpt2.checkpoints import to_hf_config
+
+    return transformers.GPT2LMHeadModel(transformers.GPT2Config(**to_hf_config(config)))
+
+
+def loss(model: torch.nn.Module, batch: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
+    """Mean cross-entropy in nats: each model's own hidden states and head, and one loss for both."""
+    if isinstance(model, GPT2):
+        return model.loss(*batch)
+    hidden = model.transformer(batch[0], use_cache=False).last_hidden_state
+    return linear_cross_entropy(hidden.flatten(0, 1), model.lm_head.weight, batch[1].flatten())
+
+
+def recipe(n_windows: int) -> TrainingConfig:
+    """EPOCHS readings of so many windows."""
+    steps = EPOCHS * n_windows // BATCH_SIZE
+    return TrainingConfig(
+        steps,
+        LEARNING_RATE,
+        min_learning_rate=LEARNING_RATE / 10,
+        warmup_steps=min(WARMUP, steps // 2),
+        precision="bf16",
+        log_every=20,
+        eval_every=EVERY,
+        save_every=EVERY,
+    )
+
+
+def train_one(name: str) -> Path:
+    """Train a model, or go on with it; its folder in the layout of Hugging Face."""
+    tokens, config = tokenizer(), GPT2Config.mini(VOCAB_SIZE, CONTEXT)
+    seen, unseen = (
+        TokenBatches(row_of_ids(stories(split), tokens), CONTEXT, BATCH_SIZE, VOCAB_SIZE)
+        for split in ("train", "validation")
+    )
+
+    def evaluate(model: torch.nn.Module) -> dict[str, float]:
+        return {"val_loss": sum(loss(model, unseen[i]).item() for i in range(HELD_OUT)) / HELD_OUT}
+
+    torch.manual_seed(0)
+    model = fresh(name, config)
+    train(model, loss, seen, recipe(seen.windows), RUNS / name, evaluate=evaluate)
+    model.save_pretrained(RUNS / name / "model")
+    return RUNS / name / "model"
+
+
+@torch.inference_mode()
+def told(model: GPT2, tokens: Tokenizer, n: int, prompt: str = "") -> list[str]:
+    """n stories that begin with the prompt, drawn at TEMPERATURE, each to its end or the context's."""
+    end, special = tokens.special_tokens["<|endoftext|>"], set(tokens.special_tokens.values())
+    first = torch.tensor([[end, *tokens.encode(prompt)]]).expand(n, -1)
+    room = model.config.context_length - first.shape[1]
+    rows = generation.generate(model, first, room, stop=[end], temperature=TEMPERATURE, seed=0)
+    return [tokens.decode([token for token in row if token not in special]).strip() for row in rows.tolist()]
+
+
+def quality(texts: list[str], reader: GPT2, tokens: Tokenizer) -> dict[str, float]:
+    """What can be counted of a crowd of stories (its first WORDS words), and how plausible a model finds them."""
+    counted = [" ".join(" ".join(texts).split()[:WORDS])]
+    return {
+        "distinct_2": evaluation.distinct(counted, 2),
+        "distinct_3": evaluation.distinct(counted, 3),
+        "repetition": sum(map(evaluation.repetition, texts)) / len(texts),
+        "perplexity": evaluation.score(reader, tokens, texts).token_perplexity,
+    }
+
+
+def look(folders: dict[str, Path]) -> dict:
+    """The trained models' curves, samples and qualities."""
+    tokens, (ours, theirs) = tokenizer(), (GPT2.from_pretrained(folders[name]) for name in MODELS)
+    logs = {name: read_metrics(RUNS / name / "metrics.jsonl") for name in MODELS}
+    drawn, others, real = told(ours, tokens, DRAWN), told(theirs, tokens, DRAWN), stories("validation")[:DRAWN]
+    return {
+        "epochs": EPOCHS,
+        "steps": logs["fmnotes"][-1]["step"],
+        "curves": {
+            name: [[line["step"], line["val_loss"]] for line in lines if "val_loss" in line]
+            for name, lines in logs.items()
+        },
+        "quality": {
+            "ours, read by theirs": quality(drawn, theirs, tokens),
+            "theirs, read by ours": quality(others, ours, tokens),
+            "real, read by theirs": quality(real, theirs, tokens),
+            "real, read by ours": quality(real, ours, tokens),
+        },
+        "samples": told(ours, tokens, 1, "Once upon a time") + drawn[:SHOWN],
+    }
+
+
+def main() -> None:
+    """Train the models named on the command line, or both; with both there, look at them."""
+    for name in sys.argv[1:] or MODELS:
+        train_one(name)
+    folders = {name: RUNS / name / "model" for name in MODELS}
+    if all(folder.exists() for folder in folders.values()):
+        STUDY.mkdir(parents=True, exist_ok=True)
+        found = json.loads(json.dumps(look(folders)), parse_float=lambda number: round(float(number), 4))
+        (STUDY / "curves.json").write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
+
+
+if __name__ == "__main__":
+    main()
