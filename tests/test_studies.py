@@ -151,7 +151,7 @@ def test_the_committed_studies_are_of_the_committed_recipes():
 
 def test_the_study_of_real_text_runs_and_goes_on(tmp_path, monkeypatch):
     rows = {"train": ["A cat sat. It was warm, and the cat was glad. "] * 40, "validation": ["The cat ran away. "] * 20}
-    sizes = {"VOCAB_SIZE": 280, "CONTEXT": 16, "BATCH_SIZE": 2, "EPOCHS": 1, "WARMUP": 2, "EVERY": 4, "HELD_OUT": 1}
+    sizes = {"VOCAB_SIZE": 280, "CONTEXT": 32, "BATCH_SIZE": 2, "EPOCHS": 1, "WARMUP": 2, "EVERY": 4, "HELD_OUT": 1}
     for name, value in (sizes | {"DRAWN": 4, "SHOWN": 2, "STUDY": tmp_path / "study"}).items():
         monkeypatch.setattr(training_tinystories, name, value)
     monkeypatch.setattr(training_tinystories, "RUNS", tmp_path / "runs")

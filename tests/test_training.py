@@ -12,6 +12,7 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib import metadata
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -21,7 +22,16 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 from tqdm.auto import tqdm
 
-from fmnotes.training import TokenBatches, TrainingConfig, adamw, latest_checkpoint, read_metrics, schedule, train
+from fmnotes.training import (
+    TokenBatches,
+    TrainingConfig,
+    adamw,
+    latest_checkpoint,
+    read_metrics,
+    row_of_ids,
+    schedule,
+    train,
+)
 
 VOCAB, CONTEXT = 13, 6
 
@@ -725,6 +735,7 @@ def test_gpt2_trains_on_stories_where_only_a_few_libraries_are(tmp_path):
     code = """
 import sys
 from pathlib import Path
+from typing import ClassVar
 sys.modules |= dict.fromkeys(sys.argv[2:])
 import numpy as np
 from fmnotes.bpe import Tokenizer
@@ -847,3 +858,20 @@ def test_bad_sizes_are_refused():
         TokenBatches(corpus(), 0, 2, VOCAB)
     with pytest.raises(ValueError, match="batch_size is 0"):
         TokenBatches(corpus(), 2, 0, VOCAB)
+
+
+class Letters:
+    """A tokenizer of a, b, c …, whose end token is 26."""
+
+    special_tokens: ClassVar = {"<|endoftext|>": 26}
+
+    def encode(self, text):
+        return [ord(letter) - ord("a") for letter in text]
+
+
+@given(st.lists(st.text("abc", max_size=5), max_size=5))
+def test_a_row_of_ids_has_an_end_before_the_first_and_after_each_text(texts):
+    row = row_of_ids(iter(texts), Letters())
+    letters = "".join("abcdefghijklmnopqrstuvwxyz|"[i] for i in row)
+    assert letters == "|" + "".join(text + "|" for text in texts)
+    assert np.issubdtype(row.dtype, np.integer)

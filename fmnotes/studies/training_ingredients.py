@@ -71,8 +71,9 @@ def arms() -> dict[str, tuple[dict, dict]]:
     chosen = {(name, rate): arm for rate in RATES for name, arm in common.items()}
     low = RATES[0]
     chosen["bf16 parameters", low] = ({}, {"model": lambda: GPT2(shape).to(torch.bfloat16)})
-    chosen["12 blocks", low] = ({}, {"model": partial(GPT2, deep)})
-    chosen["12 blocks, no residual scaling", low] = ({}, {"model": partial(plainly_initialised, deep)})
+    for rate in RATES:
+        chosen["12 blocks", rate] = ({}, {"model": partial(GPT2, deep)})
+        chosen["12 blocks, no residual scaling", rate] = ({}, {"model": partial(plainly_initialised, deep)})
     chosen["decay 1", low] = ({"weight_decay": 1.0}, {})
     chosen["decay 1, of all", low] = ({"weight_decay": 1.0}, {"optimizer": decay_all})
     return chosen
