@@ -1,23 +1,23 @@
 """Real text: a model of 12 blocks, 256 wide, reads TinyStories; ours and transformers', on the same batches.
 
-Two and a half hours of one core, or half of that on two: `python -m fmnotes.studies.training_tinystories fmnotes` and,
-beside it, the same with `transformers`. Each can be stopped and goes on where it was.
+About two and a half hours of one core. `python -m fmnotes.studies.training_tinystories fmnotes` trains one of the two,
+`transformers` the other; each can be stopped and goes on where it was. `look` writes down what they are like by then.
 
     make study NAME=training_tinystories
 """
 
 import json
 import sys
-from pathlib import Path
 
 import torch
+from safetensors.torch import load_model
 
 from fmnotes import ROOT, data, evaluation, generation
 from fmnotes.bpe import Tokenizer, train_bpe
 from fmnotes.gpt2 import GPT2, GPT2Config
 from fmnotes.gpt2.loss import linear_cross_entropy
 from fmnotes.museum import SPECIAL_TOKENS
-from fmnotes.training import TokenBatches, TrainingConfig, read_metrics, row_of_ids, train
+from fmnotes.training import TokenBatches, TrainingConfig, latest_checkpoint, read_metrics, row_of_ids, train
 
 STUDY = ROOT / "data" / "studies" / "training_tinystories"
 RUNS = ROOT / "runs" / "studies" / "training_tinystories"
@@ -79,8 +79,8 @@ def recipe(n_windows: int) -> TrainingConfig:
     )
 
 
-def train_one(name: str) -> Path:
-    """Train a model, or go on with it; its folder in the layout of Hugging Face."""
+def train_one(name: str) -> None:
+    """Train a model, or go on with it."""
     tokens, config = tokenizer(), GPT2Config.mini(VOCAB_SIZE, CONTEXT)
     seen, unseen = (
         TokenBatches(row_of_ids(stories(split), tokens), CONTEXT, BATCH_SIZE, VOCAB_SIZE)
@@ -93,8 +93,15 @@ def train_one(name: str) -> Path:
     torch.manual_seed(0)
     model = fresh(name, config)
     train(model, loss, seen, recipe(seen.windows), RUNS / name, evaluate=evaluate)
+
+
+def opened(name: str) -> GPT2:
+    """A model as its last checkpoint has it, also put into `RUNS/name/model` in the layout of Hugging Face."""
+    model = fresh(name, GPT2Config.mini(VOCAB_SIZE, CONTEXT))
+    load_model(model, latest_checkpoint(RUNS / name) / "model.safetensors")
+    model = model if isinstance(model, GPT2) else GPT2.from_transformers(model)
     model.save_pretrained(RUNS / name / "model")
-    return RUNS / name / "model"
+    return model.eval()
 
 
 @torch.inference_mode()
@@ -118,18 +125,16 @@ def quality(texts: list[str], reader: GPT2, tokens: Tokenizer) -> dict[str, floa
     }
 
 
-def look(folders: dict[str, Path]) -> dict:
-    """The trained models' curves, samples and qualities."""
-    tokens, (ours, theirs) = tokenizer(), (GPT2.from_pretrained(folders[name]) for name in MODELS)
-    logs = {name: read_metrics(RUNS / name / "metrics.jsonl") for name in MODELS}
+def look() -> dict:
+    """The models' curves, samples and qualities, as far as they are trained."""
+    tokens, (ours, theirs) = tokenizer(), map(opened, MODELS)
     drawn, others, real = told(ours, tokens, DRAWN), told(theirs, tokens, DRAWN), stories("validation")[:DRAWN]
+    logs = {name: read_metrics(RUNS / name / "metrics.jsonl") for name in MODELS}
+    curves = {name: [[x["step"], x["val_loss"]] for x in lines if "val_loss" in x] for name, lines in logs.items()}
     return {
         "epochs": EPOCHS,
-        "steps": logs["fmnotes"][-1]["step"],
-        "curves": {
-            name: [[line["step"], line["val_loss"]] for line in lines if "val_loss" in line]
-            for name, lines in logs.items()
-        },
+        "steps": recipe(TokenBatches(row_of_ids(stories("train"), tokens), CONTEXT, 1, VOCAB_SIZE).windows).steps,
+        "curves": curves,
         "quality": {
             "ours, read by theirs": quality(drawn, theirs, tokens),
             "theirs, read by ours": quality(others, ours, tokens),
@@ -141,13 +146,13 @@ def look(folders: dict[str, Path]) -> dict:
 
 
 def main() -> None:
-    """Train the models named on the command line, or both; with both there, look at them."""
-    for name in sys.argv[1:] or MODELS:
-        train_one(name)
-    folders = {name: RUNS / name / "model" for name in MODELS}
-    if all(folder.exists() for folder in folders.values()):
+    """Do what the command line names; without it, everything."""
+    for name in sys.argv[1:] or [*MODELS, "look"]:
+        if name != "look":
+            train_one(name)
+            continue
         STUDY.mkdir(parents=True, exist_ok=True)
-        found = json.loads(json.dumps(look(folders)), parse_float=lambda number: round(float(number), 4))
+        found = json.loads(json.dumps(look()), parse_float=lambda number: round(float(number), 4))
         (STUDY / "curves.json").write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
 
 

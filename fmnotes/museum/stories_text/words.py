@@ -101,7 +101,11 @@ SUBJECTS = _pairs(
     "famous,small,northern,lost,wild,useful,old,strange,great,blue,secret,rare,tiny,tall,quiet,red",
     "comets,volcanoes,beetles,lighthouses,deserts,pirates,mushrooms,bridges,bears,islands,windmills,ships,kings,whales",
 )
-AGES = [f"{tens}{ones}" for tens in "forty fifty sixty seventy eighty ninety".split() for ones in ("", "-two", "-five", "-nine")] + [
+AGES = [
+    f"{tens}{ones}"
+    for tens in "forty fifty sixty seventy eighty ninety".split()
+    for ones in ("", "-two", "-five", "-nine")
+] + [
     f"{number} {unit}"  # in order, so that one can say which of two is older
     for unit in ("hundred", "thousand")
     for number in "two three four five six seven eight nine".split()
@@ -110,8 +114,15 @@ WORKERS = _pairs(
     "tall,stout,young,merry,freckled,bald,cheerful,shy,thin,old,blond,quiet,proud,small,kind,calm",
     "baker,painter,cook,postman,gardener,tailor,sailor,farmer,barber,plumber,miller,fisherman,chimney sweep,doctor",
 )
-HAMPERS = _pairs("big,round,checked,leather,battered,heavy,blue,wicker,old,green,long,small,wet,red,brown,flat", "basket,bag,box,hamper,tin,bundle,suitcase,parcel")
-SPANS = [f"{tens}{ones}" for tens in ("twenty", "thirty", "forty", "fifty") for ones in ("", "-one", "-three", "-six", "-eight")]
+HAMPERS = _pairs(
+    "big,round,checked,leather,battered,heavy,blue,wicker,old,green,long,small,wet,red,brown,flat",
+    "basket,bag,box,hamper,tin,bundle,suitcase,parcel",
+)
+SPANS = [
+    f"{tens}{ones}"
+    for tens in ("twenty", "thirty", "forty", "fifty")
+    for ones in ("", "-one", "-three", "-six", "-eight")
+]
 COUNTS = (
     "five,six,seven,eight,nine,ten,eleven,twelve,thirteen,fourteen,fifteen,sixteen,seventeen,eighteen,nineteen,twenty"
 ).split(",")
