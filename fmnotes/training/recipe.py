@@ -80,7 +80,7 @@ def schedule(step: int, config: TrainingConfig) -> float:
 
 
 def adamw(model: torch.nn.Module, config: TrainingConfig) -> torch.optim.AdamW:
-    """AdamW over what is to be trained (Loshchilov and Hutter 2019, algorithm 2; its λ is learning_rate · weight_decay).
+    """AdamW over what is to be trained (Loshchilov and Hutter 2019, algorithm 2; its λ is rate × weight_decay).
 
     Matrices decay, embeddings too; biases, gains and scales do not, as is usual for transformers.
     """
