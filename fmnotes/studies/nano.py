@@ -5,6 +5,7 @@ was stopped goes on where it was, and one that is done is read back.
 """
 
 import json
+import shutil
 from collections.abc import Callable
 from functools import lru_cache
 from itertools import islice
@@ -71,9 +72,7 @@ def run(
     result = json.loads(json.dumps(result), parse_float=lambda number: round(float(number), 5))
     file.write_text(json.dumps(result))
     for checkpoint in folder.glob("step-*"):
-        for part in checkpoint.iterdir():
-            part.unlink()
-        checkpoint.rmdir()
+        shutil.rmtree(checkpoint)
     return result
 
 
