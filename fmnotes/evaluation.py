@@ -1,13 +1,14 @@
 """The yardsticks of the GPT-2 paper (Radford et al. 2019, section 3): perplexities, a cloze test, and what samples say.
 
 `score` measures how well a model predicts whole texts, `cloze_items` and `cloze` whether it finds a word for which it
-has to look far back, `distinct` and `repetition` how varied generated texts are.
+has to look far back, `distinct` and `repetition` how varied generated texts are. `read` asks questions about pages in
+the prompt, and scores the answers: the value, the citation, and knowing what the pages do not say.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -15,14 +16,18 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from fmnotes.gpt2 import GPT2, token_losses
+from fmnotes import generation
+from fmnotes.gpt2 import GPT2, copying, token_losses
 from fmnotes.metrics import bits_per_byte
+from fmnotes.museum import prompt
 from fmnotes.training import row_of_ids
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int
+    from torch import Tensor
 
     from fmnotes.bpe import Tokenizer
+    from fmnotes.museum.contexts import Item
 
 
 @dataclass(frozen=True)
@@ -198,3 +203,123 @@ def _several(texts: Iterable[str]) -> list[str]:
     if isinstance(texts, str):
         raise TypeError("texts must be several texts, not one str: pass [text]")
     return list(texts)
+
+
+@dataclass(frozen=True)
+class ReadingScores:
+    """What became of the questions of an exam, one entry for each."""
+
+    kinds: tuple[str, ...]  # "one hop", "two hops", "withheld"
+    answers: tuple[str, ...]  # the model's, greedily
+    right: Bool[np.ndarray, " items"]  # the value, or "unknown" where it is withheld
+    cited: Bool[np.ndarray, " items"]  # the right page; False where there is none
+    unknown: Bool[np.ndarray, " items"]  # the model said so
+
+    def of(self, *kinds: str) -> Bool[np.ndarray, " items"]:
+        """Which questions are of these kinds."""
+        return np.isin(self.kinds, kinds)
+
+    def exact_match(self, kind: str) -> float:
+        """The share of questions of a kind whose answer is right."""
+        return float(self.right[self.of(kind)].mean())
+
+    @property
+    def citation(self) -> float:
+        """How often the right page is cited, where the value is right."""
+        found = self.right & self.of("one hop", "two hops")
+        return float(self.cited[found].mean()) if found.any() else 0.0
+
+    @property
+    def wrongly_unknown(self) -> float:
+        """How often "unknown" is said though the pages say it."""
+        return float(self.unknown[self.of("one hop", "two hops")].mean())
+
+
+def read(model: GPT2, tokenizer: Tokenizer, items: Sequence[Item], batch_size: int = 8) -> ReadingScores:
+    """Let the model answer questions about pages in its prompt, greedily.
+
+    The right answers go through the model first, some at a time: where it would have chosen every one of their tokens,
+    that is its answer. Only the others are written out, token by token.
+
+    Args:
+        items: of `museum.contexts.exam`.
+    """
+    verbatim = [agrees for agrees, _ in judged(model, tokenizer, items, batch_size)]
+    said = [
+        item.answer if agrees else _written(model, tokenizer, _asked(tokenizer, item))
+        for item, agrees in zip(items, verbatim, strict=True)
+    ]
+    numbers = [prompt.cited(item.answer)[1] for item in items]
+    return ReadingScores(
+        tuple(item.kind for item in items),
+        tuple(said),
+        np.array(
+            [
+                a == prompt.UNKNOWN if i.answer == prompt.UNKNOWN else prompt.says(a, i.value)
+                for a, i in zip(said, items, strict=True)
+            ]
+        ),
+        np.array([n is not None and prompt.cited(a)[1] == n for a, n in zip(said, numbers, strict=True)]),
+        np.array([a == prompt.UNKNOWN for a in said]),
+    )
+
+
+@torch.inference_mode()
+def judged(model: GPT2, tokenizer: Tokenizer, items: Sequence[Item], batch_size: int = 8) -> list[tuple[bool, float]]:
+    """For each item: whether the model, greedily, gives just the right answer; and -log p of that answer, in nats.
+
+    One look at the right answer tells both: each of its tokens, and the end token after it, must be the most likely
+    one after those before it.
+    """
+    end, device = tokenizer.special_tokens[prompt.END], model.wte.weight.device
+    rows = [(_asked(tokenizer, item), [*tokenizer.encode(item.answer), end]) for item in items]
+    order, found = sorted(range(len(rows)), key=lambda i: sum(map(len, rows[i]))), {}
+    for start in range(0, len(order), batch_size):
+        part = order[start : start + batch_size]
+        ids = torch.zeros(len(part), max(len(rows[i][0]) + len(rows[i][1]) for i in part), dtype=torch.long)
+        for row, i in zip(ids, part, strict=True):
+            row[: len(rows[i][0]) + len(rows[i][1])] = torch.tensor(rows[i][0] + rows[i][1])
+        hidden = model.hidden_states(ids.to(device))
+        for h, i in zip(hidden, part, strict=True):
+            asked, answer = rows[i]
+            logits = h[len(asked) - 1 : len(asked) + len(answer) - 1] @ model.wte.weight.T
+            target = torch.tensor(answer, device=device)
+            nats = F.cross_entropy(logits.float(), target, reduction="sum").item()
+            found[i] = bool((logits.argmax(-1) == target).all()), nats
+    return [found[i] for i in range(len(rows))]
+
+
+def reading_heads(model: GPT2, tokenizer: Tokenizer, items: Sequence[Item]) -> Float[Tensor, "layer head"]:
+    """How much each head looks at the next token of the right sentence on the page, while the answer repeats it.
+
+    Averaged over the tokens of the values, which cannot be guessed, of all items that the pages answer.
+    """
+    found = []
+    for item in (item for item in items if item.answer != prompt.UNKNOWN):
+        asked, answer = _asked(tokenizer, item), tokenizer.encode(item.answer)
+        sentence = prompt.cited(item.answer)[0].removesuffix(".")
+        tail = tokenizer.encode(sentence[sentence.index(" ") :])  # how the first word is cut depends on what precedes
+        on_page, restated = _places(asked, tail), _places(answer, tail)
+        if len(on_page) == len(restated) == 1:
+            ends = len(asked) + restated[0] + len(tail), on_page[0] + len(tail)
+            n = len(tokenizer.encode(f" {item.value}"))
+            copied = [(ends[0] - i, ends[1] - i) for i in range(1, n + 1)]
+            found.append(copying(model, torch.tensor(asked + answer), copied))
+    return torch.stack(found).mean(0)
+
+
+def _places(ids: list[int], part: list[int]) -> list[int]:
+    """Where a row of tokens stands in a longer one."""
+    return [i for i in range(len(ids) - len(part) + 1) if ids[i : i + len(part)] == part]
+
+
+def _asked(tokenizer: Tokenizer, item: Item) -> list[int]:
+    """The prompt of an item, from an end token to where the answer begins."""
+    return tokenizer.encode(prompt.END + prompt.build(item.question, item.pages), special_tokens="allow")
+
+
+def _written(model: GPT2, tokenizer: Tokenizer, asked: list[int], most: int = 60) -> str:
+    """The answer as the model writes it, up to its end token."""
+    end, room = tokenizer.special_tokens[prompt.END], model.config.context_length - len(asked)
+    ids = generation.generate(model, asked, min(most, room), stop=[end], temperature=0)
+    return tokenizer.decode([i for i in ids[len(asked) :] if i != end])

@@ -1,3 +1,4 @@
+import copy
 import json
 import math
 import multiprocessing
@@ -23,15 +24,18 @@ from safetensors.torch import load_file
 from tqdm.auto import tqdm
 
 from fmnotes.training import (
+    Muon,
     TokenBatches,
     TrainingConfig,
     adamw,
+    in_parts,
     latest_checkpoint,
     read_metrics,
     row_of_ids,
     schedule,
     train,
 )
+from fmnotes.training.muon import orthogonalised
 
 VOCAB, CONTEXT = 13, 6
 
@@ -454,6 +458,7 @@ def test_a_finished_run_is_loaded_and_not_trained_again(tmp_path):
         lambda model, c: torch.optim.SGD(model.parameters(), c.learning_rate, momentum=0.9),
         lambda model, c: torch.optim.SGD(model.parameters(), c.learning_rate),
         lambda model, c: torch.optim.Adam(model.parameters(), c.learning_rate, weight_decay=0.1),
+        Muon,
     ],
 )
 def test_other_optimizers_resume_to_the_bit(tmp_path, optimizer):
@@ -875,3 +880,59 @@ def test_a_row_of_ids_has_an_end_before_the_first_and_after_each_text(texts):
     letters = "".join("abcdefghijklmnopqrstuvwxyz|"[i] for i in row)
     assert letters == "|" + "".join(text + "|" for text in texts)
     assert np.issubdtype(row.dtype, np.integer)
+
+
+# Muon, and batches in parts
+
+
+def test_muon_is_torchs_on_matrices_and_adamw_on_the_rest():
+    torch.manual_seed(0)
+    ours = torch.nn.Sequential(torch.nn.Embedding(9, 12), torch.nn.Linear(12, 20), torch.nn.LayerNorm(20))
+    theirs = copy.deepcopy(ours)
+    config = TrainingConfig(steps=5, learning_rate=0.02, weight_decay=0.3)
+    mine = Muon(ours, config)
+    matrices = [theirs[1].weight]
+    others = [p for p in theirs.parameters() if p is not theirs[1].weight]
+    muon = torch.optim.Muon(matrices, 0.02, weight_decay=0.3, adjust_lr_fn="match_rms_adamw")
+    adamw_ = torch.optim.AdamW(others, 0.02, config.betas, weight_decay=0.0)
+    for _ in range(5):
+        for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
+            a.grad = torch.randn_like(a)
+            b.grad = a.grad.clone()
+        for optimizer in (mine, muon, adamw_):
+            optimizer.step()
+    for (name, a), b in zip(ours.named_parameters(), theirs.parameters(), strict=True):
+        assert (a - b).abs().max() < (2e-3 if name == "1.weight" else 1e-6), name  # its products are bfloat16
+
+
+def test_a_matrix_is_orthogonalised_and_keeps_its_directions():
+    torch.manual_seed(0)
+    for shape in ((30, 50), (50, 30)):
+        matrix = torch.randn(shape) @ torch.diag(torch.logspace(0, -1, shape[1]))
+        result = orthogonalised(matrix)
+        left, _, right = torch.linalg.svd(matrix, full_matrices=False)
+        singular = torch.linalg.svdvals(result)
+        assert singular.min() > 0.5 and singular.max() < 1.3
+        along = (left.T @ result @ right.T).diagonal()
+        assert (along - singular.mean()).abs().max() < 0.5
+
+
+def test_a_batch_in_parts_has_the_loss_and_the_gradient_of_the_whole():
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Linear(6, 16), torch.nn.Tanh(), torch.nn.Linear(16, 4)).double()
+    x, y, weight = torch.randn(7, 6).double(), torch.randint(4, (7,)), torch.rand(7).double()
+
+    def loss(model, batch):
+        x, y, weight = batch
+        losses = torch.nn.functional.cross_entropy(model(x), y, reduction="none")
+        return (losses * weight).sum() / weight.sum(), weight.sum()
+
+    whole, total = loss(model, (x, y, weight))
+    expected = torch.autograd.grad(whole, model.parameters())
+    for parts in (1, 2, 3):
+        mean, terms = in_parts(loss, parts)(model, (x, y, weight))
+        model.zero_grad()
+        mean.backward()
+        assert torch.allclose(mean, whole, atol=1e-12) and torch.allclose(terms, total, atol=1e-12)
+        for parameter, grad in zip(model.parameters(), expected, strict=True):
+            assert torch.allclose(parameter.grad, grad, atol=1e-12)

@@ -20,7 +20,7 @@ def causal_attention(
 ) -> Float[Tensor, "batch head new d"]:
     """softmax(q kᵀ / √d) v, where each of the last `new` positions sees itself and all before it."""
     new, total = q.shape[2], k.shape[2]
-    if torch.is_grad_enabled() and q.device.type == "cpu" and q.dtype == torch.bfloat16 and new == total <= 512:
+    if torch.is_grad_enabled() and q.device.type == "cpu" and q.dtype == torch.bfloat16 and new == total <= 1024:
         return _attention_in_blocks(q, k, v)
     mask = None
     if 1 < new < total:  # is_causal would align the triangle with the first key, not the last

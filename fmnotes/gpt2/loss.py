@@ -38,6 +38,9 @@ def linear_cross_entropy(
         counts = counts * token_weights
     if not counts.any():
         raise ValueError(f"no target counts: all {targets.numel()} are {IGNORE} (IGNORE) or have weight 0")
+    if not counts.all():  # no logits are made of what does not count
+        kept = counts.nonzero().squeeze(1)
+        hidden, targets, counts = hidden[kept], targets[kept], counts[kept]
     device = hidden.device.type
     if torch.is_autocast_enabled(device):
         hidden, weight = (x.to(torch.get_autocast_dtype(device)) for x in (hidden, weight))

@@ -17,6 +17,7 @@ from fmnotes.museum.dice import Dice
 from fmnotes.museum.prompt import UNKNOWN, cite
 from fmnotes.museum.world import HELD_OUT_PAIRS, TRAIN_PAIRS, dice_for
 
+NO_PICTURE: dict = {"objects": [], "seed": 0}
 PER_MUSEUM = 100  # questions asked about each museum of a stream
 
 COLOUR_WORDS = {
@@ -179,17 +180,52 @@ def stream(split: str, seed: int = 0) -> Iterator[dict]:
         yield from questions(museum(split, seed, index))
 
 
+def question_on(about: Museum, pages: Mapping[str, dict], page: Mapping, type_: str, dice: Dice) -> dict:
+    """A question that begins at what this page is about, "one_hop" or "two_hop": a row of `knowledge`, without an id.
+
+    Args:
+        pages: the museum's, by id.
+
+    Raises:
+        ValueError: if two hops are wanted and nothing on such a page leads on to another one.
+    """
+    kind = page["kind"]
+    if type_ == "two_hop" and kind not in SUBJECTS["two_hop"]:
+        raise ValueError(f"two hops begin at {', '.join(SUBJECTS['two_hop'])}; this page is about a {kind}")
+    phrasing = _weighted(dice, PHRASINGS[type_])
+    if kind != "exhibit" and phrasing == "code":
+        phrasing = "plain"
+    record = about.record(kind, page["subject"])
+    return _worded(
+        about, pages, dice, type_, phrasing, (kind, record, _spoken_of(kind, record, phrasing, dice)), NO_PICTURE
+    )
+
+
 def _question(about: Museum, pages: Mapping[str, dict], dice: Dice) -> dict:
     type_ = _weighted(dice, TYPES)
     phrasing = _weighted(dice, PHRASINGS[type_])
     kind = "exhibit" if phrasing == "code" else _weighted(dice, SUBJECTS[type_])
-    picture: dict = {"objects": [], "seed": 0}
+    picture = NO_PICTURE
     if type_ == "picture":
         scene, it, subject = _pointed_at(about.split, dice)
         record, picture = about.record(kind, subject), scene.to_row()
     else:
         record = dice.choice(about.records[kind])
         it = _spoken_of(kind, record, phrasing, dice)
+    return _worded(about, pages, dice, type_, phrasing, (kind, record, it), picture)
+
+
+def _worded(
+    about: Museum,
+    pages: Mapping[str, dict],
+    dice: Dice,
+    type_: str,
+    phrasing: str,
+    subject: tuple[str, Mapping[str, str], str],
+    picture: dict,
+) -> dict:
+    """A question of this type about a subject: (its kind, its record, how it is spoken of)."""
+    kind, record, it = subject
     by_filter = dice.below(2) == 0
     if kind == "museum" and by_filter:
         it = "the museum"
@@ -246,7 +282,10 @@ def _pointed_at(split: str, dice: Dice) -> tuple[scenes.Scene, str, str]:
     pairs = HELD_OUT_PAIRS if split == "composition" else TRAIN_PAIRS
     while True:
         scene = scenes.sample(dice, split)
-        text, pointed = visual.referring_expression(scene, dice)
+        try:
+            text, pointed = visual.referring_expression(scene, dice)
+        except ValueError:  # four objects alike, placed so that no words mean just one of them
+            continue
         if pointed.pair in pairs and not set(pointed.pair) <= set(text.split()):
             return scene, text, " ".join(pointed.pair)
 

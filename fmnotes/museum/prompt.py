@@ -14,6 +14,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from fmnotes.museum.scenes import Scene
+
 END, PAD, IMAGE, PAGE, QUESTION, ANSWER = SPECIAL_TOKENS = (
     "<|endoftext|>",
     "<|pad|>",
@@ -65,6 +67,27 @@ def build(question: str, pages: Sequence[str] = (), answer: str | None = None, i
     numbered = "".join(f"{PAGE}[{number}] {page}" for number, page in enumerate(pages, start=1))
     written = "" if answer is None else answer + END
     return IMAGE * image_tokens + numbered + QUESTION + question + ANSWER + written
+
+
+def build_hypothesis(question: str, page: str | None = None) -> str:
+    """Question → page, for HyDE (Gao et al. 2022): what a page that answers would look like, for a retriever to seek.
+
+    It ends where the model is to write the page, or, for training, with it. Such a page has no number.
+    """
+    for name, part in {"question": question, "page": page or ""}.items():
+        if found := _SPECIAL.search(part):
+            raise ValueError(f"the {name} holds the special token {found[0]}, which the layout alone may write")
+    return QUESTION + question + PAGE + (page or "")
+
+
+def describe(scene: Scene) -> str:
+    """A scene in words, in the place of a picture: "<|image|>small red star 0 2, large blue cross 3 1<|image|>".
+
+    Each object's size, colour and shape, its row and its column, in reading order. On such lines a language model
+    learns to answer questions about what is seen before it has seen anything.
+    """
+    things = (f"{x.size} {x.colour} {x.shape} {x.row} {x.column}" for x in scene.objects)
+    return IMAGE + ", ".join(things) + IMAGE
 
 
 def parse(text: str) -> Prompt:
