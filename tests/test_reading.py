@@ -158,7 +158,7 @@ def test_rows_are_a_function_of_their_number_and_count_what_they_should():
     special = tokenizer().special_tokens
     assert (weights[targets == special[prompt.PAD]] == 0).all() and (weights[2:] == 1).all()
     for row, counts in zip(targets[:2], weights[:2], strict=True):
-        answers = tokenizer().decode(row[counts == rows.answers].tolist()).split(prompt.END)[:-1]
+        answers = tokenizer().decode(row[counts >= rows.answers].tolist()).split(prompt.END)[:-1]
         assert answers and all(prompt.cited(a)[1] or a == prompt.UNKNOWN for a in answers)
 
 

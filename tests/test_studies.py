@@ -1,15 +1,20 @@
 """Studies: they can be run, they go on where they were stopped, and what they left in `data/studies` holds together."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from fmnotes import ROOT, metrics
 from fmnotes.gpt2 import GPT2, GPT2Config, token_losses
 from fmnotes.studies import (
+    gpt2_museum,
     gpt2_nano,
     nano,
+    reading,
     training_grid,
     training_ingredients,
     training_optimizers,
@@ -181,3 +186,67 @@ def test_the_committed_study_of_real_text_is_whole():
     assert steps[-1] == found["steps"] and theirs == list(steps[: len(theirs)])
     assert losses[-1] < losses[0] and found["epochs"] == training_tinystories.EPOCHS
     assert len(found["samples"]) == 1 + training_tinystories.SHOWN and len(found["quality"]) == 4
+
+
+# Reading, and gpt2-museum
+
+
+def test_the_study_of_reading_runs_and_goes_on(tmp_path, monkeypatch):
+    short = replace(reading.BASE, steps=2, n_layer=1, d_model=32, length=160)
+    arms = {
+        "base": short,
+        "AdamW": replace(short, optimizer="AdamW"),
+        "bare answers": replace(short, restate=False, questions=1),
+        "three pages throughout": replace(short, pages=3, length=400, exam=3),
+        "one page, then three": replace(short, then=(3, 400), primer=5, exam=3),
+    }
+    fixed = {"ARMS": arms, "SEEDS": 2, "ITEMS": 1, "WARMUP": 1, "TOKENS_A_STEP": 400}
+    fixed |= {"RUNS": tmp_path / "runs", "STUDY": tmp_path / "study", "ProcessPoolExecutor": ThreadPoolExecutor}
+    for name, value in fixed.items():
+        monkeypatch.setattr(reading, name, value)
+    monkeypatch.setattr(gpt2_museum, "RUNS", tmp_path / "none")
+    monkeypatch.setattr(torch, "set_num_threads", lambda n: None)  # of this process it is not to be changed
+    reading.main()
+    written = (tmp_path / "study" / "curves.json").read_text()
+    found = json.loads(written)
+    assert set(found["arms"]) == set(arms) and found["emergence"] == {}
+    assert found["arms"]["base"]["difference"] is None and found["arms"]["AdamW"]["difference"]["low"] < 1
+    (tmp_path / "runs" / "AdamW-1.json").unlink()  # as if it had been stopped before this one
+    reading.main()
+    assert (tmp_path / "study" / "curves.json").read_text() == written
+
+
+def test_gpt2_museum_is_trained_in_stages_and_goes_on(tmp_path, monkeypatch):
+    stage = gpt2_museum.Stage(1, 160, {"reading": 1, "stories": 1, "others": 1}, (1, 1), 1.0, 2, 1e-3, 1e-3, 1)
+    stages = {"short": stage, "deep": replace(stage, n_layer=2, pages=(1, 2), steps=3)}
+    monkeypatch.setattr(gpt2_museum, "STAGES", stages)
+    monkeypatch.setattr(gpt2_museum, "examined", lambda model, sizes: {"sizes": float(len(sizes))})
+    monkeypatch.setattr("sys.argv", ["gpt2_museum"])
+    monkeypatch.setattr(torch, "set_num_threads", lambda n: None)
+    for runs in ("at once", "in two"):
+        monkeypatch.setattr(gpt2_museum, "RUNS", tmp_path / runs)
+        if runs == "in two":
+            monkeypatch.setattr("sys.argv", ["gpt2_museum", "short"])
+            gpt2_museum.main()
+            assert gpt2_museum.finished("short") and gpt2_museum.finished("deep") is None
+            monkeypatch.setattr("sys.argv", ["gpt2_museum"])
+        gpt2_museum.main()
+    losses = [read_metrics(tmp_path / runs / "deep" / "metrics.jsonl") for runs in ("at once", "in two")]
+    assert [x.get("loss") for x in losses[0]] == [x.get("loss") for x in losses[1]] and len(losses[0]) == 6
+    assert [line["sizes"] for line in losses[0] if "sizes" in line] == [2.0] * 3
+
+
+def test_the_committed_study_of_reading_is_that_of_its_arms():
+    found = committed("reading")
+    assert {name: arm["arm"] for name, arm in found["arms"].items()} == json.loads(
+        json.dumps({name: reading.asdict(arm) for name, arm in reading.ARMS.items()})
+    )
+    for name, arm in found["arms"].items():
+        nats = [seed["one hop"]["nats"] for seed in arm["seeds"]]
+        assert len(nats) == reading.SEEDS
+        assert arm["one hop, nats"]["value"] == pytest.approx(np.mean(nats), abs=1e-3)
+        twin = "three pages throughout" if arm["arm"]["exam"] == 3 else "base"
+        if name != twin:
+            theirs = [seed["one hop"]["nats"] for seed in found["arms"][twin]["seeds"]]
+            expected = metrics.difference_interval(nats, theirs)
+            assert arm["difference"] == pytest.approx(expected._asdict(), abs=1e-3)

@@ -1,4 +1,4 @@
-"""gpt2-museum, the language model of the course: 12 blocks, 256 wide, trained in stages, each from where the last ended.
+"""gpt2-museum, the language model of the course: 12 blocks, 256 wide, trained in stages, each from the end of the last.
 
     make study NAME=gpt2_museum
 
@@ -25,12 +25,13 @@ VOCABULARY, CONTEXT, CORES = 4096, 1024, 2
 
 @dataclass(frozen=True)
 class Stage:
-    """Blocks, rows and steps of a part of the training, at a rate that ends at `last_rate`."""
+    """A part of the training, on rows of `MuseumRows`, at a rate that ends at `last_rate`."""
 
     n_layer: int
     length: int
     shares: dict[str, int]
     pages: tuple[int, int]
+    first: float  # what an answer's first token counts, where each other one counts 1
     steps: int
     rate: float
     last_rate: float
@@ -38,8 +39,8 @@ class Stage:
 
 
 STAGES = {
-    "short": Stage(4, 256, {"reading": 16}, (1, 2), 2000, 4e-3, 4e-3, 200),
-    "long": Stage(4, 640, {"reading": 7, "stories": 4, "others": 1}, (1, 5), 3000, 4e-3, 3e-3, 200),
+    "short": Stage(4, 256, {"reading": 16}, (1, 2), 1.0, 2000, 4e-3, 4e-3, 200),
+    "long": Stage(4, 640, {"reading": 7, "stories": 4, "others": 1}, (1, 5), 4.0, 3000, 4e-3, 1.5e-3, 200),
 }
 
 
@@ -82,12 +83,12 @@ def trained(name: str, before: GPT2 | None) -> GPT2:
         stage.steps,
         stage.rate,
         min_learning_rate=stage.last_rate,
-        warmup_steps=100,
+        warmup_steps=min(100, stage.steps // 2),
         log_every=20,
         eval_every=stage.every,
         save_every=stage.every,
     )
-    batches = MuseumRows(stage.length, stage.shares, stage.pages, seed=list(STAGES).index(name))
+    batches = MuseumRows(stage.length, stage.shares, stage.pages, first=stage.first, seed=list(STAGES).index(name))
     sizes = tuple(range(max(1, stage.pages[1] - 2), stage.pages[1] + 1))
     parallel = in_parts(loss, CORES, "bf16")
     train(model, parallel, batches, recipe, RUNS / name, evaluate=lambda m: examined(m, sizes), optimizer=Muon)

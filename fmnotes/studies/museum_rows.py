@@ -47,6 +47,7 @@ class MuseumRows:
         shares: rows of each kind in a batch: "reading", "stories", "others".
         pages: the fewest and the most pages of a row of reading.
         answers: what a token of an answer counts, where a token of a story counts 1.
+        first: how many times as much its first token counts: with it the model decides whether there is an answer.
         rest: what a token of the pages and questions around it counts.
         seed: rows of different seeds have nothing in common but the worlds they are about.
     """
@@ -59,14 +60,16 @@ class MuseumRows:
         shares: dict[str, int],
         pages: tuple[int, int] = (1, 5),
         answers: float = 3.0,
+        first: float = 1.0,
         rest: float = 0.1,
         seed: int = 0,
     ):
-        self.length, self.pages, self.answers, self.rest, self.seed = length, pages, answers, rest, seed
+        self.length, self.pages, self.seed = length, pages, seed
+        self.answers, self.first, self.rest = answers, first, rest
         self.kinds = [kind for kind, share in shares.items() for _ in range(share)]
         self.size = length * len(self.kinds)
-        self.facts = {"length": length, "shares": shares, "pages": list(pages), "answers": answers, "rest": rest}
-        self.facts["seed"] = seed
+        self.facts = {"length": length, "shares": shares, "pages": list(pages), "seed": seed}
+        self.facts |= {"answers": answers, "first": first, "rest": rest}
 
     def __getitem__(self, i: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Batch i: inputs, targets (both int64) and what each target counts, of shape (rows, length)."""
@@ -97,7 +100,8 @@ class MuseumRows:
             if len(ids) + len(asked) + len(answered) > self.length + 1:
                 break
             ids += asked + answered
-            weights += [self.rest] * len(asked) + [self.answers] * len(answered)
+            weights += [self.rest] * len(asked)
+            weights += [self.first * self.answers] + [self.answers] * (len(answered) - 1)
         return ids, weights
 
     def stories(self, n: int, dice: Dice) -> Row:

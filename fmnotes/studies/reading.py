@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 
 from fmnotes import ROOT, evaluation, metrics
 from fmnotes.gpt2 import GPT2, GPT2Config
@@ -25,7 +26,7 @@ from fmnotes.training import Muon, TrainingConfig, adamw, read_metrics, train
 
 STUDY = ROOT / "data" / "studies" / "reading"
 RUNS = ROOT / "runs" / "studies" / "reading"
-SEEDS, ITEMS, TOKENS_A_STEP, WARMUP = 3, 64, 2048, 100
+SEEDS, ITEMS, TOKENS_A_STEP, WARMUP, FIRST, POINTS = 3, 64, 2048, 100, 4.0, 20
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ class StudyRows(MuseumRows):
 
     def __init__(self, arm: Arm, pages_: int, length: int, seed: int):
         shares = {"reading": TOKENS_A_STEP // length}
-        super().__init__(length, shares, (pages_, pages_), arm.answers, 1.0, seed)
+        super().__init__(length, shares, (pages_, pages_), arm.answers, FIRST, 1.0, seed)
         self.arm, self.facts = arm, self.facts | {"arm": asdict(arm)}
 
     def reading(self, n: int, dice: Dice) -> Row:
@@ -133,10 +134,26 @@ def run(name: str, seed: int) -> dict:
     found = evaluation.judged(model.eval(), tokenizer(), items)
     of = {kind: [f for f, item in zip(found, items, strict=True) if item.kind == kind] for kind in contexts.KINDS}
     result = {kind: {"nats": _mean(n for _, n in f), "verbatim": _mean(a for a, _ in f)} for kind, f in of.items() if f}
-    result["loss"] = [_mean(part) for part in np.array_split([line["loss"] for line in lines if "loss" in line], 20)]
+    if name in ("base", "bare answers"):  # only what both of them say can be compared
+        result["value, nats"] = _value_nats(model, [item for item in items if item.kind == "one hop"], arm.restate)
+    losses = [line["loss"] for line in lines if "loss" in line]
+    result["loss"] = [_mean(part) for part in np.array_split(losses, min(POINTS, len(losses)))]
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(result))
     return result
+
+
+@torch.inference_mode()
+def _value_nats(model: GPT2, items: list[contexts.Item], restate: bool) -> float:
+    """What the value, the citation and the end of an answer cost, on average, after the right words before them."""
+    total = 0.0
+    for item in items:
+        value = prompt.cite(f" {item.value}." if restate else item.value, prompt.cited(item.answer)[1])
+        last = len(encoded(value + prompt.END))
+        asked = prompt.END + prompt.build(item.question, item.pages, item.answer)
+        ids = torch.tensor([encoded(asked)])
+        total += F.cross_entropy(model(ids)[0, -last - 1 : -1], ids[0, -last:], reduction="sum").item()
+    return round(total / len(items), 4)
 
 
 def _mean(values) -> float:
