@@ -30,9 +30,7 @@ def attention_weights(model: GPT2, ids: Int[Tensor, " time"]) -> Float[Tensor, "
     return torch.stack(tables)
 
 
-def copying(
-    model: GPT2, ids: Int[Tensor, " time"], copied: Sequence[tuple[int, int]]
-) -> Float[Tensor, "layer head"]:
+def copying(model: GPT2, ids: Int[Tensor, " time"], copied: Sequence[tuple[int, int]]) -> Float[Tensor, "layer head"]:
     """How much of its attention each head gives to the token that is to be copied, on average.
 
     A head that looks, when a token is to be predicted, at an earlier place of that very token is what copying is made

@@ -57,6 +57,7 @@ ARMS = {
     "base": BASE,
     "AdamW": replace(BASE, optimizer="AdamW", rate=1.5e-3),
     "AdamW, faster": replace(BASE, optimizer="AdamW", rate=4e-3),
+    "AdamW, fastest": replace(BASE, optimizer="AdamW", rate=1e-2),
     "one question a context": replace(BASE, questions=1, length=170),
     "bare answers": replace(BASE, restate=False),
     "all tokens count alike": replace(BASE, answers=1.0),
@@ -66,6 +67,7 @@ ARMS = {
     "three pages throughout": replace(BASE, pages=3, length=512, steps=1000, exam=3),
     "one page, then three": replace(BASE, then=(3, 512), steps=1000, exam=3),
 }
+TWINS = {1: "base", 3: "three pages throughout"}  # by the pages of the exam: what an arm is compared with
 
 
 class StudyRows(MuseumRows):
@@ -164,16 +166,15 @@ def emergence() -> dict:
     """What gpt2-museum's own log says of how reading came: the exam, and what every head looks at, over the steps."""
     stages, before = {}, 0
     for name, stage in gpt2_museum.STAGES.items():
-        log = gpt2_museum.RUNS / name / "metrics.jsonl"
-        if not log.exists():
+        if gpt2_museum.finished(name) is None:
             break
-        looks = [line for line in read_metrics(log) if "one hop, nats" in line]
+        looks = [line for line in read_metrics(gpt2_museum.RUNS / name / "metrics.jsonl") if "one hop, nats" in line]
         heads = [key for key in looks[-1] if key.startswith("head ")]
         tokens = stage.length * sum(stage.shares.values())
         stages[name] = {
             "tokens": [before + line["step"] * tokens for line in looks],
-            **{key: [round(line.get(key, 0.0), 3) for line in looks] for key in looks[0] if "head" not in key},
-            "heads": {key: [round(line.get(key, 0.0), 2) for line in looks] for key in heads},
+            **{key: [round(line[key], 3) for line in looks] for key in looks[0] if "head" not in key},
+            "heads": {key: [round(line[key], 2) if key in line else None for line in looks] for key in heads},
         }
         before += stage.steps * tokens
     return stages
@@ -187,12 +188,14 @@ def main() -> None:
     arms = {}
     for name, arm in ARMS.items():
         of_seeds = [results[name, seed] for seed in range(SEEDS)]
-        arms[name] = {"arm": asdict(arm), "seeds": of_seeds}
-        nats = [result["one hop"]["nats"] for result in of_seeds]
-        arms[name]["one hop, nats"] = metrics.seed_interval(nats)._asdict()
-        twin = "three pages throughout" if arm.exam == 3 else "base"
-        theirs = [results[twin, seed]["one hop"]["nats"] for seed in range(SEEDS)]
-        arms[name]["difference"] = metrics.difference_interval(nats, theirs)._asdict() if name != twin else None
+        arms[name] = {"arm": asdict(arm), "seeds": of_seeds, "difference": None}
+        arms[name]["one hop, nats"] = metrics.seed_interval([x["one hop"]["nats"] for x in of_seeds])._asdict()
+        twin = TWINS.get(arm.exam)
+        if name != twin:
+            theirs = [results[twin, seed] for seed in range(SEEDS)]
+            key = (lambda x: x["one hop"]["nats"]) if arm.restate else (lambda x: x["value, nats"])
+            difference = metrics.difference_interval(list(map(key, of_seeds)), list(map(key, theirs)))
+            arms[name]["difference"] = difference._asdict()
     STUDY.mkdir(parents=True, exist_ok=True)
     found = json.loads(json.dumps({"arms": arms, "emergence": emergence()}), parse_float=lambda x: round(float(x), 4))
     (STUDY / "curves.json").write_text(json.dumps(found, indent=1) + "\n")
