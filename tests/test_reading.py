@@ -38,6 +38,28 @@ def test_every_question_of_a_context_has_the_answer_that_its_pages_give():
     assert contexts.draw(ABOUT, STORE, Dice(5), 3, 9) == contexts.draw(ABOUT, STORE, Dice(5), 3, 9)
 
 
+def test_among_pages_of_another_museum_every_question_names_its_own():
+    foreign = {page["id"]: page for page in catalogue.museum("train", 0, 4).pages()}
+    namesakes = 0
+    for seed in range(40):
+        context = contexts.draw(ABOUT, STORE, Dice(seed), 2 + seed % 4, 8, foreign)
+        strangers = [page for page in context.pages if page["id"] in foreign]
+        own = [page for page in context.pages if page["id"] in STORE]
+        assert strangers and own and len(strangers) + len(own) == len(context.pages) == 2 + seed % 4
+        assert len({page["id"] for page in context.pages}) == len(context.pages)
+        assert all(ABOUT.name in one.question for one in context.asked)
+        for one in (one for one in context.asked if one.answer != prompt.UNKNOWN):
+            sentence, number = prompt.cited(one.answer)
+            assert context.pages[number - 1] in own and sentence in context.pages[number - 1]["text"]
+        namesakes += any(a["subject"] == b["subject"] for a in own for b in strangers)
+    assert namesakes > 10
+    for item in contexts.exam("validation", 8, namesakes=True):
+        titles = [page.partition("\n")[0].partition(": ") for page in item.pages]
+        assert len({museum for museum, _, _ in titles}) == 2 and 3 <= len(item.pages) <= 5
+        if item.kind != "withheld":
+            assert titles[prompt.cited(item.answer)[1] - 1][0].removeprefix("The ") in item.question
+
+
 def test_two_hops_begin_where_a_page_leads_on():
     city = next(page for page in STORE.values() if page["kind"] == "city")
     with pytest.raises(ValueError, match="two hops begin at exhibit, maker, museum; this page is about a city"):

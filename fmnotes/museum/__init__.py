@@ -3,8 +3,9 @@
 Read `world.py`, `dice.py` and `grammar.py` first (what there is; how languages are written, sampled and scored), then
 `scenes.py` and `render.py` (what can be seen), `captions.py`, `referents.py`, `forms.py` and `questions.py` (what
 can be said and asked about it), `names.py`, `catalogue.py`, `pages.py` and `knowledge.py` (what can be known),
-`stories.py` (what happens there), `prompt.py` and `mixture.py` (how it is laid out for a model). `ceiling.py`,
-`ngram.py` and `probes.py` measure it; `build.py` writes the committed sample.
+`stories.py` (what happens there), `prompt.py` and `mixture.py` (how it is laid out for a model), `contexts.py` (pages
+with many questions about them, and exams in reading). `ceiling.py`, `ngram.py` and `probes.py` measure it; `build.py`
+writes the committed sample.
 """
 
 import math

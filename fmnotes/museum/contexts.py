@@ -35,28 +35,54 @@ class Context:
     asked: tuple[Asked, ...]
 
 
-def draw(about: Museum, store: Mapping[str, dict], dice: Dice, size: int, questions: int) -> Context:
+def draw(
+    about: Museum,
+    store: Mapping[str, dict],
+    dice: Dice,
+    size: int,
+    questions: int,
+    foreign: Mapping[str, dict] | None = None,
+) -> Context:
     """So many pages of a museum, in random order, and at most so many questions, no fact asked for twice.
 
     Args:
         store: the museum's pages by id.
+        foreign: those of another one. Some of them take the places of pages, often of the same name ("the red star"
+            of the other museum), and every question names the museum that it is about.
     """
     pages = _chosen(about, store, dice, size)
+    own = pages
+    if foreign:
+        pages, own = _among_foreign(pages, foreign, dice)
     asked, facts = [], set()
     for _ in range(3 * questions):
-        start = dice.choice(list(store.values()) if dice.below(ELSEWHERE) == 0 else pages)
+        start = dice.choice(list(store.values()) if dice.below(ELSEWHERE) == 0 else own)
         two_hop = start["kind"] in SUBJECTS["two_hop"] and dice.below(5) < 2
         row = knowledge.question_on(about, store, start, "two_hop" if two_hop else "one_hop", dice)
         fact = (row["sentence"], row["answer"])
         right = knowledge.answer(row, pages)
         unknown = sum(one.answer == UNKNOWN for one in asked)
-        if fact in facts or (right == UNKNOWN and UNKNOWNS * unknown > len(asked)):
+        if fact in facts or (right == UNKNOWN and UNKNOWNS * unknown > len(asked)) or (foreign and row["filter"]):
             continue
         facts.add(fact)
         asked.append(Asked(row["question"], right, row["answer"]))
         if len(asked) == questions:
             break
     return Context(tuple(pages), tuple(asked))
+
+
+def _among_foreign(pages: list[dict], foreign: Mapping[str, dict], dice: Dice) -> tuple[list[dict], list[dict]]:
+    """The pages with some replaced by another museum's, half of these namesakes of pages that stay; and what stays."""
+    own = pages[: max(1, dice.below(len(pages)))]
+    strangers = dice.shuffled(list(foreign.values()))
+    namesakes = [page for page in strangers if any(_alike(page, mine) for mine in own)]
+    others = [page for page in strangers if page not in namesakes]
+    taken = [(namesakes if namesakes and dice.below(2) else others).pop() for _ in pages[len(own) :]]
+    return dice.shuffled([*own, *taken]), own
+
+
+def _alike(one: Mapping, other: Mapping) -> bool:
+    return (one["kind"], one["subject"]) == (other["kind"], other["subject"])
 
 
 def _chosen(about: Museum, store: Mapping[str, dict], dice: Dice, size: int) -> list[dict]:
@@ -87,27 +113,36 @@ class Item:
 KINDS = ("one hop", "two hops", "withheld")
 
 
-def exam(split: str, number: int, sizes: tuple[int, ...] = (3, 4, 5), seed: int = 0) -> list[Item]:
+def exam(
+    split: str, number: int, sizes: tuple[int, ...] = (3, 4, 5), namesakes: bool = False, seed: int = 0
+) -> list[Item]:
     """So many questions of each kind, about museums of a split, each with its own pages in random order.
 
     In "withheld", one page that the question needs is missing (of two hops, either), and another stands in its place.
 
     Args:
         sizes: the numbers of pages, each equally likely; with a single page there are no two hops.
+        namesakes: ask only what names its museum, about things that another museum has too, and put that museum's
+            page about them among the pages.
     """
     dice, items = dice_for("exam", split, seed), {kind: [] for kind in KINDS[:: 1 if max(sizes) > 1 else 2]}
     index = 0
     while min(map(len, items.values())) < number:
-        about = museum(split, seed, index)
+        about, foreign = museum(split, seed, index), museum(split, seed, index + 1).pages() if namesakes else []
         store, index = about.pages(), index + 1
         for row in knowledge.questions(about, 30):
             size, withheld = dice.choice(sizes), dice.below(3) == 0
             kind = "withheld" if withheld else {"one_hop": "one hop", "two_hop": "two hops"}.get(row["type"])
-            if row["needs"] != "knowledge" or len(row["pages"]) - withheld > size:
+            needed = len(row["pages"]) - withheld + namesakes
+            if row["needs"] != "knowledge" or needed > size or len(items.get(kind, range(number))) >= number:
                 continue
-            if len(items.get(kind, range(number))) >= number:
-                continue
-            pages = knowledge.context(row, store, dice, size, withheld)
+            pages = knowledge.context(row, store, dice, size - namesakes, withheld)
+            if namesakes:
+                asked = next(page for page in store if page["id"] == row["pages"][0])
+                same = [page for page in foreign if _alike(page, asked)]
+                if row["filter"] or not same:
+                    continue
+                pages = dice.shuffled([*pages, *same])
             texts = tuple(page["text"] for page in pages)
             items[kind].append(Item(kind, row["question"], texts, knowledge.answer(row, pages), row["answer"]))
     return [item for of_kind in items.values() for item in of_kind]

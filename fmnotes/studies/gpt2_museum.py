@@ -36,6 +36,7 @@ class Stage:
     rate: float
     last_rate: float
     every: int  # steps between two looks and checkpoints
+    abroad: int = 0  # of a hundred rows of reading, how many hold pages of another museum
 
 
 STAGES = {
@@ -88,7 +89,8 @@ def trained(name: str, before: GPT2 | None) -> GPT2:
         eval_every=stage.every,
         save_every=stage.every,
     )
-    batches = MuseumRows(stage.length, stage.shares, stage.pages, first=stage.first, seed=list(STAGES).index(name))
+    n = list(STAGES).index(name)
+    batches = MuseumRows(stage.length, stage.shares, stage.pages, first=stage.first, abroad=stage.abroad, seed=n)
     sizes = tuple(range(max(1, stage.pages[1] - 2), stage.pages[1] + 1))
     parallel = in_parts(loss, CORES, "bf16")
     train(model, parallel, batches, recipe, RUNS / name, evaluate=lambda m: examined(m, sizes), optimizer=Muon)

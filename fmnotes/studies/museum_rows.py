@@ -48,6 +48,7 @@ class MuseumRows:
         pages: the fewest and the most pages of a row of reading.
         answers: what a token of an answer counts, where a token of a story counts 1.
         first: how many times as much its first token counts: with it the model decides whether there is an answer.
+        abroad: of a hundred rows of reading, in how many pages of another museum stand among the museum's own.
         rest: what a token of the pages and questions around it counts.
         seed: rows of different seeds have nothing in common but the worlds they are about.
     """
@@ -61,15 +62,17 @@ class MuseumRows:
         pages: tuple[int, int] = (1, 5),
         answers: float = 3.0,
         first: float = 1.0,
+        abroad: int = 0,
         rest: float = 0.1,
         seed: int = 0,
     ):
         self.length, self.pages, self.seed = length, pages, seed
-        self.answers, self.first, self.rest = answers, first, rest
+        self.answers, self.first, self.abroad, self.rest = answers, first, abroad, rest
         self.kinds = [kind for kind, share in shares.items() for _ in range(share)]
         self.size = length * len(self.kinds)
         self.facts = {"length": length, "shares": shares, "pages": list(pages), "seed": seed}
         self.facts |= {"answers": answers, "first": first, "rest": rest}
+        self.facts |= {"abroad": abroad} if abroad else {}
 
     def __getitem__(self, i: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Batch i: inputs, targets (both int64) and what each target counts, of shape (rows, length)."""
@@ -87,7 +90,11 @@ class MuseumRows:
         """Pages, and as many questions about them as fit, each answered."""
         about, store = known("train", self.seed, n // PER_MUSEUM)
         low, high = self.pages
-        context = contexts.draw(about, store, dice, low + dice.below(high + 1 - low), QUESTIONS)
+        size = low + dice.below(high + 1 - low)
+        foreign = None
+        if self.abroad and size > 1 and dice.below(100) < self.abroad:
+            foreign = known("train", self.seed, n // PER_MUSEUM + 1)[1]
+        context = contexts.draw(about, store, dice, size, QUESTIONS, foreign)
         return self.laid_out(context)
 
     def laid_out(self, context: contexts.Context) -> Row:
