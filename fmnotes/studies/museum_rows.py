@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 import torch
 
-from fmnotes import data, evaluation
+from fmnotes import data, evaluation, metrics
 from fmnotes.bpe import Tokenizer
 from fmnotes.museum import captions, catalogue, contexts, knowledge, prompt, questions, scenes, stories
 from fmnotes.museum.dice import Dice
@@ -154,7 +154,9 @@ def examined(model: torch.nn.Module, sizes: tuple[int, ...], number: int = 32) -
         scores[f"{kind}, nats"] = sum(nats for _, nats in mine) / len(mine)
     heads = evaluation.reading_heads(model, tokenizer(), items[:HEADS_ON])
     scores |= {f"head {layer}.{head}": x for layer, row in enumerate(heads.tolist()) for head, x in enumerate(row)}
-    scores["stories, bits per byte"] = evaluation.score(model, tokenizer(), held_out(number)).bits_per_byte
+    alone = [evaluation.score(model, tokenizer(), [story]) for story in held_out(number)]  # from the first position on
+    nats, n_bytes = (sum(getattr(score, name).sum() for score in alone) for name in ("nats", "bytes"))
+    scores["stories, bits per byte"] = metrics.bits_per_byte(float(nats), int(n_bytes))
     return scores
 
 
