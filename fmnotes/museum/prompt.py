@@ -61,9 +61,7 @@ def build(question: str, pages: Sequence[str] = (), answer: str | None = None, i
         raise ValueError(f"the number of image tokens cannot be negative; got {image_tokens}")
     parts = {f"page {number}": page for number, page in enumerate(pages, start=1)}
     parts |= {"question": question, "answer": answer or ""}
-    for name, part in parts.items():
-        if found := _SPECIAL.search(part):
-            raise ValueError(f"the {name} holds the special token {found[0]}, which the layout alone may write")
+    _refuse_special(parts)
     numbered = "".join(f"{PAGE}[{number}] {page}" for number, page in enumerate(pages, start=1))
     written = "" if answer is None else answer + END
     return IMAGE * image_tokens + numbered + QUESTION + question + ANSWER + written
@@ -74,10 +72,14 @@ def build_hypothesis(question: str, page: str | None = None) -> str:
 
     It ends where the model is to write the page, or, for training, with it. Such a page has no number.
     """
-    for name, part in {"question": question, "page": page or ""}.items():
+    _refuse_special({"question": question, "page": page or ""})
+    return QUESTION + question + PAGE + (page or "")
+
+
+def _refuse_special(parts: dict[str, str]) -> None:
+    for name, part in parts.items():
         if found := _SPECIAL.search(part):
             raise ValueError(f"the {name} holds the special token {found[0]}, which the layout alone may write")
-    return QUESTION + question + PAGE + (page or "")
 
 
 def describe(scene: Scene) -> str:

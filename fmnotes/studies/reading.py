@@ -98,23 +98,27 @@ class StudyRows(MuseumRows):
         return ids, weights
 
 
+class Halves:
+    """Batches of the first kind for half of the steps, and then of the second."""
+
+    def __init__(self, first: StudyRows, second: StudyRows):
+        self.first, self.second = first, second
+        self.unit, self.size, self.facts = first.unit, first.size, first.facts
+
+    def __getitem__(self, i: int) -> tuple[torch.Tensor, ...]:
+        return self.first[i] if i < self.first.arm.steps // 2 else self.second[i]
+
+
 def _bare(answer: str, value: str) -> str:
     return answer if answer == prompt.UNKNOWN else prompt.cite(value, prompt.cited(answer)[1])
 
 
-def batches(arm: Arm, seed: int) -> MuseumRows:
+def batches(arm: Arm, seed: int) -> StudyRows | Halves:
     """The arm's batches; where it changes half-way, those of both halves in one."""
     first = StudyRows(arm, arm.pages, arm.length, seed)
     if arm.then is None:
         return first
-    second = StudyRows(arm, *arm.then, seed + SEEDS)  # museums that the first half has not met
-    take = first.__class__.__getitem__
-
-    class Both(StudyRows):
-        def __getitem__(self, i: int):
-            return take(first if i < arm.steps // 2 else second, i)
-
-    return Both(arm, arm.pages, arm.length, seed)
+    return Halves(first, StudyRows(arm, *arm.then, seed + SEEDS))  # museums that the first half has not met
 
 
 def run(name: str, seed: int) -> dict:
@@ -190,7 +194,7 @@ def main() -> None:
         of_seeds = [results[name, seed] for seed in range(SEEDS)]
         arms[name] = {"arm": asdict(arm), "seeds": of_seeds, "difference": None}
         arms[name]["one hop, nats"] = metrics.seed_interval([x["one hop"]["nats"] for x in of_seeds])._asdict()
-        twin = TWINS.get(arm.exam)
+        twin = TWINS[arm.exam]
         if name != twin:
             theirs = [results[twin, seed] for seed in range(SEEDS)]
             key = (lambda x: x["one hop"]["nats"]) if arm.restate else (lambda x: x["value, nats"])

@@ -26,7 +26,7 @@ COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # of the polynomial a x + b x³ + c x�
 def orthogonalised(matrix: Float[Tensor, "n m"], steps: int = 5) -> Float[Tensor, "n m"]:
     """U Vᵀ of a matrix U S Vᵀ, roughly: singular values come to lie between about 0.7 and 1.2 (Newton and Schulz).
 
-    Products only, in bfloat16: an exact decomposition would cost many times as much, and trains no better.
+    Products only, in bfloat16, as Jordan et al. compute it; the exact matrix takes a singular value decomposition.
     """
     a, b, c = COEFFICIENTS
     x = matrix.bfloat16()
