@@ -7,9 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+import transformers
 
 from fmnotes import ROOT, metrics
 from fmnotes.gpt2 import GPT2, GPT2Config, token_losses
+from fmnotes.museum import prompt
 from fmnotes.studies import (
     gpt2_museum,
     gpt2_nano,
@@ -201,7 +203,8 @@ def test_the_study_of_reading_runs_and_goes_on(tmp_path, monkeypatch):
         "one page, then three": replace(short, then=(3, 400), primer=5, exam=3),
     }
     fixed = {"ARMS": arms, "SEEDS": 2, "ITEMS": 1, "WARMUP": 1, "TOKENS_A_STEP": 400}
-    fixed |= {"RUNS": tmp_path / "runs", "STUDY": tmp_path / "study", "ProcessPoolExecutor": ThreadPoolExecutor}
+    fixed |= {"RUNS": tmp_path / "runs", "STUDY": tmp_path / "study"}
+    fixed["ProcessPoolExecutor"] = lambda n: ThreadPoolExecutor(1)  # in turn: threads would share one torch seed
     for name, value in fixed.items():
         monkeypatch.setattr(reading, name, value)
     monkeypatch.setattr(gpt2_museum, "RUNS", tmp_path / "none")
@@ -225,15 +228,22 @@ def test_gpt2_museum_is_trained_in_stages_and_goes_on(tmp_path, monkeypatch):
     monkeypatch.setattr(torch, "set_num_threads", lambda n: None)
     for runs in ("at once", "in two"):
         monkeypatch.setattr(gpt2_museum, "RUNS", tmp_path / runs)
+        monkeypatch.setattr(gpt2_museum, "SHIPPED", tmp_path / runs / "shipped")
         if runs == "in two":
             monkeypatch.setattr("sys.argv", ["gpt2_museum", "short"])
             gpt2_museum.main()
             assert gpt2_museum.finished("short") and gpt2_museum.finished("deep") is None
+            assert not gpt2_museum.SHIPPED.exists()
             monkeypatch.setattr("sys.argv", ["gpt2_museum"])
         gpt2_museum.main()
     losses = [read_metrics(tmp_path / runs / "deep" / "metrics.jsonl") for runs in ("at once", "in two")]
     assert [x.get("loss") for x in losses[0]] == [x.get("loss") for x in losses[1]] and len(losses[0]) == 6
     assert [line["sizes"] for line in losses[0] if "sizes" in line] == [2.0] * 3
+    shipped = GPT2.from_pretrained(gpt2_museum.SHIPPED)
+    for name, parameter in gpt2_museum.finished("deep").named_parameters():
+        assert torch.equal(shipped.get_parameter(name), parameter.half().float()), name
+    opened = transformers.AutoTokenizer.from_pretrained(gpt2_museum.SHIPPED)
+    assert opened.eos_token == prompt.END and len(opened) == shipped.config.vocab_size
 
 
 def test_the_committed_study_of_reading_is_that_of_its_arms():

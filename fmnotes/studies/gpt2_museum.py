@@ -3,8 +3,9 @@
     make study NAME=gpt2_museum
 
 Four blocks learn to read first, in short contexts and then in long ones, at a fraction of what twelve would cost. Then
-the others are put between them (`deepened`), as blocks that change nothing, and all of them go on. Stopped at any
-moment, the same command goes on where it was. So far `STAGES` holds the two stages of four blocks; no model is shipped.
+the others are put between them (`deepened`), as blocks that change nothing, and all of them go on, over the whole
+context. Stopped at any moment, the same command goes on where it was. After the last stage the model is written to
+`data/checkpoints/gpt2-museum`, in half precision and with its tokenizer.
 """
 
 import sys
@@ -16,10 +17,12 @@ from torch import nn
 
 from fmnotes import ROOT
 from fmnotes.gpt2 import GPT2, GPT2Config
-from fmnotes.studies.museum_rows import MuseumRows, examined
+from fmnotes.museum import prompt
+from fmnotes.studies.museum_rows import MuseumRows, examined, tokenizer
 from fmnotes.training import Muon, TrainingConfig, in_parts, latest_checkpoint, train
 
 RUNS = ROOT / "runs" / "studies" / "gpt2_museum"
+SHIPPED = ROOT / "data" / "checkpoints" / "gpt2-museum"
 VOCABULARY, CONTEXT, CORES = 4096, 1024, 2
 
 
@@ -39,9 +42,12 @@ class Stage:
     abroad: int = 0  # of a hundred rows of reading, how many hold pages of another museum
 
 
+ALL = {"reading": 4, "stories": 3, "others": 1}
 STAGES = {
     "short": Stage(4, 256, {"reading": 16}, (1, 2), 1.0, 2000, 4e-3, 4e-3, 200),
     "long": Stage(4, 640, {"reading": 7, "stories": 4, "others": 1}, (1, 5), 4.0, 3000, 4e-3, 1.5e-3, 200),
+    "deep": Stage(12, 1024, ALL, (1, 5), 4.0, 1200, 2.5e-3, 2.5e-3, 200, abroad=20),
+    "last": Stage(12, 1024, ALL, (1, 5), 4.0, 400, 2.5e-3, 1e-4, 200, abroad=20),
 }
 
 
@@ -84,7 +90,7 @@ def trained(name: str, before: GPT2 | None) -> GPT2:
         stage.steps,
         stage.rate,
         min_learning_rate=stage.last_rate,
-        warmup_steps=min(100, stage.steps // 2),
+        warmup_steps=min(100, stage.steps // 8),
         log_every=20,
         eval_every=stage.every,
         save_every=stage.every,
@@ -107,13 +113,21 @@ def finished(name: str) -> GPT2 | None:
     return model
 
 
+def ship(model: GPT2) -> None:
+    """Write the model and its tokenizer where `data.checkpoint` and the libraries find them."""
+    model.save_pretrained(SHIPPED, torch.float16, end_token_id=tokenizer().special_tokens[prompt.END])
+    tokenizer().save_pretrained(SHIPPED)
+
+
 def main() -> None:
-    """Train all stages, or those up to the one that the command line names."""
+    """Train all stages and ship the model, or train those up to the one that the command line names."""
     torch.set_num_threads(1)  # of each of the two threads that compute
     last = sys.argv[1] if len(sys.argv) > 1 else list(STAGES)[-1]
     model = None
     for name in list(STAGES)[: list(STAGES).index(last) + 1]:
         model = finished(name) or trained(name, model)
+    if name == list(STAGES)[-1]:
+        ship(model)
 
 
 if __name__ == "__main__":
