@@ -8,7 +8,7 @@ It needs torch, numpy, safetensors and tqdm alone.
 
 from fmnotes.training.batches import Batches, TokenBatches, row_of_ids, shuffled
 from fmnotes.training.checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
-from fmnotes.training.cores import in_parts
+from fmnotes.training.cores import in_parts, with_gradients
 from fmnotes.training.log import read_metrics
 from fmnotes.training.loop import train
 from fmnotes.training.muon import Muon
@@ -29,4 +29,5 @@ __all__ = [
     "schedule",
     "shuffled",
     "train",
+    "with_gradients",
 ]

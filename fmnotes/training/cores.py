@@ -38,9 +38,21 @@ def in_parts(loss_fn: Loss, parts: int, precision: str = "float32") -> Loss:
                 mean, weight = loss_fn(model, tuple(x[i::parts] for x in batch))
             return mean.detach(), weight.detach(), torch.autograd.grad(mean, trained)
 
-        return _Sum.apply(lambda: list(pool.map(part, range(parts))), *trained)
+        return with_gradients(lambda: list(pool.map(part, range(parts))), trained)
 
     return loss
+
+
+def with_gradients(compute: Callable[[], list[tuple]], trained: list[Tensor]) -> tuple[Tensor, Tensor]:
+    """A loss that can be differentiated for `trained`, though its gradient was computed elsewhere.
+
+    Args:
+        compute: () → [(mean loss, weight, its gradient for each of `trained`), …], one for each part of a batch.
+
+    Returns:
+        the weighted mean of the losses, and the sum of the weights.
+    """
+    return _Sum.apply(compute, *trained)
 
 
 class _Sum(torch.autograd.Function):
