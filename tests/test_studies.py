@@ -223,7 +223,8 @@ def test_gpt2_museum_is_trained_in_stages_and_goes_on(tmp_path, monkeypatch):
     stage = gpt2_museum.Stage(1, 160, {"reading": 1, "stories": 1, "others": 1}, (1, 1), 1.0, 2, 1e-3, 1e-3, 1)
     stages = {"short": stage, "deep": replace(stage, n_layer=2, pages=(1, 2), steps=3)}
     monkeypatch.setattr(gpt2_museum, "STAGES", stages)
-    monkeypatch.setattr(gpt2_museum, "examined", lambda model, sizes: {"sizes": float(len(sizes))})
+    looked = {"one hop, nats": 2.0, "stories, bits per byte": 1.0, "head 1.3": 0.5}
+    monkeypatch.setattr(gpt2_museum, "examined", lambda model, sizes: looked | {"sizes": float(len(sizes))})
     monkeypatch.setattr("sys.argv", ["gpt2_museum"])
     monkeypatch.setattr(torch, "set_num_threads", lambda n: None)
     for runs in ("at once", "in two"):
@@ -239,6 +240,9 @@ def test_gpt2_museum_is_trained_in_stages_and_goes_on(tmp_path, monkeypatch):
     losses = [read_metrics(tmp_path / runs / "deep" / "metrics.jsonl") for runs in ("at once", "in two")]
     assert [x.get("loss") for x in losses[0]] == [x.get("loss") for x in losses[1]] and len(losses[0]) == 6
     assert [line["sizes"] for line in losses[0] if "sizes" in line] == [2.0] * 3
+    found = reading.emergence()  # a head is named by its block in the model of two
+    assert found["short"] == {"tokens": [480, 960], "one hop, nats": [2.0] * 2, "heads": {"head 2.3": [0.5] * 2}}
+    assert found["deep"]["tokens"] == [1440, 1920, 2400] and found["deep"]["heads"] == {"head 1.3": [0.5] * 3}
     shipped = GPT2.from_pretrained(gpt2_museum.SHIPPED)
     for name, parameter in gpt2_museum.finished("deep").named_parameters():
         assert torch.equal(shipped.get_parameter(name), parameter.half().float()), name

@@ -167,21 +167,32 @@ def _mean(values) -> float:
 
 
 def emergence() -> dict:
-    """What gpt2-museum's own log says of how reading came: the exam, and what every head looks at, over the steps."""
+    """What gpt2-museum's own log says of how reading came: the exam, and what every head looks at, over the steps.
+
+    A head is named by its block in the finished model, also where the others had not been put between yet.
+    """
     stages, before = {}, 0
     for name, stage in gpt2_museum.STAGES.items():
         if gpt2_museum.finished(name) is None:
             break
         looks = [line for line in read_metrics(gpt2_museum.RUNS / name / "metrics.jsonl") if "one hop, nats" in line]
-        heads = [key for key in looks[-1] if key.startswith("head ")]
+        apart = list(gpt2_museum.STAGES.values())[-1].n_layer // stage.n_layer
+        heads = {key: _deepened(key, apart) for key in looks[-1] if key.startswith("head ")}
         tokens = stage.length * sum(stage.shares.values())
         stages[name] = {
             "tokens": [before + line["step"] * tokens for line in looks],
-            **{key: [round(line[key], 3) for line in looks] for key in looks[0] if "head" not in key},
-            "heads": {key: [round(line[key], 2) if key in line else None for line in looks] for key in heads},
+            **{key: [round(line[key], 3) for line in looks] for key in looks[0] if key.startswith(contexts.KINDS)},
+            "heads": {
+                name: [round(line[key], 2) if key in line else None for line in looks] for key, name in heads.items()
+            },
         }
         before += stage.steps * tokens
     return stages
+
+
+def _deepened(head: str, apart: int) -> str:
+    block, _, number = head.removeprefix("head ").partition(".")
+    return f"head {int(block) * apart}.{number}"
 
 
 def main() -> None:
