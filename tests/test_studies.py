@@ -3,18 +3,22 @@
 import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 import transformers
 
-from fmnotes import ROOT, metrics
+from fmnotes import ROOT, clip, metrics
 from fmnotes.gpt2 import GPT2, GPT2Config, token_losses
 from fmnotes.museum import prompt
 from fmnotes.studies import (
+    clip_contrast,
+    clip_museum,
     gpt2_museum,
     gpt2_nano,
+    museum_pairs,
     nano,
     reading,
     training_grid,
@@ -268,3 +272,58 @@ def test_the_committed_study_of_reading_is_that_of_its_arms():
         else:
             theirs = [seed["one hop"]["nats"] for seed in others]
         assert arm["difference"] == pytest.approx(metrics.difference_interval(nats, theirs)._asdict(), abs=1e-3)
+
+
+# CLIP
+
+
+def test_pairs_are_drawn_by_their_number_alone():
+    pairs = museum_pairs.MuseumPairs(6, captions=2, seed=1)
+    pixels, ids = pairs[3]
+    assert pixels.shape == (6, 3, 64, 64) and ids.shape[:2] == (6, 2) and pairs.size == 12
+    again = museum_pairs.MuseumPairs(6, captions=2, seed=1)[3]
+    assert torch.equal(pixels, again[0]) and torch.equal(ids, again[1])
+    assert not torch.equal(pixels, pairs[4][0])
+    pixels, ids = museum_pairs.MuseumPairs(6, doubles=True)[0]
+    assert torch.equal(ids[:3], ids[3:]) and not torch.equal(pixels[:3], pixels[3:])
+    torch.manual_seed(0)
+    model = clip.CLIP(clip.CLIPConfig.quick())
+    pixels, ids = pairs[0]
+    expected = (model.loss(pixels, ids[:, 0]) + model.loss(pixels, ids[:, 1])) / 2
+    torch.testing.assert_close(museum_pairs.loss(model, (pixels, ids)), expected, rtol=0, atol=1e-5)
+
+
+def test_the_study_of_contrast_runs_and_goes_on(tmp_path, monkeypatch):
+    base = clip_contrast.Arm(size=8)
+    arms = {"learned": base, "τ = 0.2": replace(base, temperature=0.2), "twice": replace(base, doubles=True)}
+    fixed = {"ARMS": arms, "BASE": base, "SEEDS": 2, "PAIRS": 32, "LOOKS": 2}
+    fixed |= {"RUNS": tmp_path / "runs", "STUDY": tmp_path / "study"}
+    fixed |= {"ProcessPoolExecutor": lambda n: ThreadPoolExecutor(1)}
+    fixed |= {name: partial(getattr(museum_pairs, name), number=30) for name in ("examined", "spread")}
+    for name, value in fixed.items():
+        monkeypatch.setattr(clip_contrast, name, value)
+    monkeypatch.setattr(torch, "set_num_threads", lambda n: None)
+    clip_contrast.main()
+    written = (tmp_path / "study" / "curves.json").read_text()
+    found = json.loads(written)
+    assert set(found["arms"]) == set(arms) and found["arms"]["learned"]["difference"] is None
+    for name, arm in found["arms"].items():
+        scales = {scale for seed in arm["seeds"] for scale in seed["scale"]}
+        assert (scales == {5.0}) == (name == "τ = 0.2")
+        assert all(len(seed["loss"]) == 4 and len(seed["uniformity"]) == 2 for seed in arm["seeds"])
+    (tmp_path / "runs" / "twice-1.json").unlink()  # as if it had been stopped before this one
+    clip_contrast.main()
+    assert (tmp_path / "study" / "curves.json").read_text() == written
+
+
+def test_clip_museum_is_trained_and_shipped(tmp_path, monkeypatch):
+    fixed = {"PICTURES": 4, "CAPTIONS": 2, "STEPS": 3, "EVERY": 2, "SHIPPED": tmp_path / "shipped"}
+    fixed |= {"RUNS": tmp_path / "runs", "examined": lambda model: {"scale": model.scale.item()}}
+    for name, value in fixed.items():
+        monkeypatch.setattr(clip_museum, name, value)
+    monkeypatch.setattr(clip.CLIPConfig, "tiny", clip.CLIPConfig.quick)
+    clip_museum.main()
+    assert len([line for line in read_metrics(tmp_path / "runs" / "metrics.jsonl") if "loss" in line]) == 3
+    model = clip.CLIP.from_pretrained(clip_museum.SHIPPED)
+    assert model.config == clip.CLIPConfig.quick()
+    assert transformers.AutoTokenizer.from_pretrained(clip_museum.SHIPPED).eos_token == prompt.END
