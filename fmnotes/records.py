@@ -19,7 +19,7 @@ from fmnotes import ROOT, costs, runs
 
 PROFILES = ("smoke", "quick", "study", "real", "gpu", "bench")
 BETTER = ("higher", "lower", "equal")
-RENDERED = ("README.md",)
+RENDERED = ("README.md", "data/checkpoints/gpt2-museum/README.md")
 PICTURES = {"data/records/bpe_compression.png": ("01_bpe", "Bytes per token on held-out text")}
 _VERSIONED = ("fmnotes", "torch", "numpy", "transformers", "tokenizers", "tiktoken", "datasets", "faiss")
 _BLOCK = re.compile(r"(<!-- records:(\w+):([\w.]+) -->\n)(.*?)(<!-- /records -->)", re.DOTALL)
@@ -209,12 +209,12 @@ def commit(profile: str, root: Path | None = None) -> list[str]:
 
 
 def render(root: Path | None = None) -> list[str]:
-    """Rewrite the tables between ``<!-- records:PROFILE:PREFIX -->`` and ``<!-- /records -->`` in README.md.
+    """Rewrite the tables between ``<!-- records:PROFILE:PREFIX -->`` and ``<!-- /records -->`` in README and cards.
 
     A block shows the records whose names begin with PREFIX, like ``bpe.``. Returns the files that changed.
     """
     root, changed = Path(root or ROOT), []
-    for name in RENDERED:
+    for name in _rendered(root):
         old = (root / name).read_text(encoding="utf-8")
         new = _BLOCK.sub(lambda block: block[1] + _table(block[2], block[3], root) + block[5], old)
         if new != old:
@@ -225,6 +225,10 @@ def render(root: Path | None = None) -> list[str]:
             (root / name).write_bytes(shown)
             changed.append(name)
     return changed
+
+
+def _rendered(root: Path) -> list[str]:
+    return [name for name in RENDERED if (root / name).exists()]
 
 
 def _pictures(root: Path) -> dict[str, bytes]:
@@ -240,12 +244,12 @@ def _pictures(root: Path) -> dict[str, bytes]:
 
 
 def check(root: Path | None = None) -> list[str]:
-    """Where README and the committed records part, or a block is broken; an empty list is what tests ask for."""
+    """Where README or a card parts from the committed records, or a block is broken; empty is what tests ask for."""
     root, found = Path(root or ROOT), []
     for name, shown in _pictures(root).items():
         if not (root / name).exists() or (root / name).read_bytes() != shown:
             found.append(f"{name} is not the notebook's figure: `python -m fmnotes records render`")
-    for name in RENDERED:
+    for name in _rendered(root):
         text = (root / name).read_text(encoding="utf-8")
         blocks = list(_BLOCK.finditer(text))
         markers = text.count("<!-- records:"), text.count("<!-- /records -->")

@@ -233,6 +233,19 @@ def test_readme_and_committed_records_agree():
     assert COMMITTED and records.check() == []
 
 
+def test_a_card_is_rendered_as_well(root):
+    measure(root)
+    records.commit("quick", root)
+    card = root / records.RENDERED[1]
+    card.parent.mkdir(parents=True)
+    card.write_text(README, encoding="utf-8")
+    assert records.render(root) == list(records.RENDERED) and records.check(root) == []
+    card.write_text(README, encoding="utf-8")
+    assert records.check(root) == [
+        f"{records.RENDERED[1]}: quick:bpe. is not what is recorded: `python -m fmnotes records render`"
+    ]
+
+
 @pytest.mark.parametrize(("profile", "name", "entry"), COMMITTED, ids=lambda value: value if type(value) is str else "")
 def test_zero_and_chance_fail_every_committed_record(profile, name, entry):
     assert records.faults({name: entry}) == []
