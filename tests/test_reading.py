@@ -3,8 +3,10 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from fmnotes import evaluation
+from fmnotes import data, evaluation
+from fmnotes.bpe import Tokenizer
 from fmnotes.gpt2 import GPT2, GPT2Config, attention_weights, copying
 from fmnotes.museum import catalogue, contexts, knowledge, prompt, scenes
 from fmnotes.museum.dice import Dice
@@ -212,3 +214,27 @@ def test_picture_questions_go_on_where_no_words_point_at_an_object(monkeypatch):
     asked = knowledge.questions(ABOUT, 40)
     assert not drawn and len(asked) == 40
     assert not any(row["objects"] == scenes.Scene(tuple(corners)).to_row()["objects"] for row in asked)
+
+
+# ------------------------------------------------------------------------------------------------------ what is shipped
+
+
+def test_gpt2_museum_opens_in_transformers_and_reads():
+    folder = data.checkpoint("gpt2-museum")
+    assert sum(file.stat().st_size for file in folder.iterdir()) < 22e6
+    model, theirs = (
+        GPT2.from_pretrained(folder).eval(),
+        AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32),
+    )
+    assert model.config == GPT2Config(4096, 1024, d_model=256, n_layer=12, n_head=8)
+    ours, other = Tokenizer.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+    items = contexts.exam("test", 4)
+    text = prompt.END + prompt.build(items[0].question, items[0].pages)
+    ids = ours.encode(text, special_tokens="allow")
+    assert ids == other.encode(text) == tokenizer().encode(text, special_tokens="allow")
+    with torch.no_grad():
+        torch.testing.assert_close(model(torch.tensor([ids])), theirs(torch.tensor([ids])).logits, rtol=0, atol=1e-3)
+    written = theirs.generate(torch.tensor([ids]), max_new_tokens=60, do_sample=False, pad_token_id=other.pad_token_id)
+    scores = evaluation.read(model, ours, items)
+    assert other.decode(written[0, len(ids) :], skip_special_tokens=True) == scores.answers[0]
+    assert scores.right[scores.of("one hop")].mean() >= 0.5, "by chance it would be about one in four"
