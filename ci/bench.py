@@ -273,6 +273,53 @@ def bench_gpt2_gpu(steps: int = 60) -> None:
     record("bench.gpt2_gpu_mfu", mfu, unit="share of the peak", tolerance=round(0.3 * mfu, 3), limit=1.0)
 
 
+def bench_clip(record) -> None:
+    """A step of both towers at equal sizes, on 64 pictures with captions of 32 tokens, in bfloat16 autocast."""
+    from dataclasses import replace
+
+    import open_clip
+    import torch
+
+    from fmnotes.clip import CLIP, CLIPConfig
+    from fmnotes.timing import side_by_side, speed_table
+
+    torch.manual_seed(0)
+    config = replace(CLIPConfig.tiny(), context_length=32)
+    ours = CLIP(config)
+    sizes = {"layers": config.vision_n_layer, "width": config.vision_d_model, "patch_size": 8, "image_size": 64}
+    vision = open_clip.CLIPVisionCfg(**sizes, head_width=config.vision_d_model // config.vision_n_head)
+    sizes = {"layers": config.text_n_layer, "width": config.text_d_model, "heads": config.text_n_head}
+    text = open_clip.CLIPTextCfg(**sizes, context_length=32, vocab_size=config.vocab_size)
+    theirs, their_loss = open_clip.CLIP(config.embed_dim, vision, text), open_clip.ClipLoss()
+    pixels, ids = torch.randn(64, 3, 64, 64), torch.randint(config.eos_token_id, (64, 32))
+    ids[:, -1] = config.eos_token_id  # the largest: where open_clip looks for the end
+
+    def stepper(model, loss):
+        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
+
+        def step():
+            with torch.autocast("cpu", torch.bfloat16):
+                value = loss()
+            value.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+
+        return step
+
+    print("\nTraining CLIP (ViT-tiny and 4 layers of text, 64 pairs, bfloat16)")
+    times = side_by_side(
+        {
+            "fmnotes": stepper(ours, lambda: ours.loss(pixels, ids)),
+            "open_clip": stepper(theirs, lambda: their_loss(*theirs(pixels, ids))),
+        },
+        rounds=ROUNDS["gpt2"],
+    )
+    speed_table(times, baseline="open_clip")
+    ratio = float(times["open_clip"] / times["fmnotes"])
+    record("bench.clip_train_vs_open_clip", ratio, unit="throughput ratio", tolerance=0.3, better="higher")
+    print(f"goal: at least the throughput of open_clip – {'met' if ratio >= 1 else 'MISSED'}")
+
+
 def main() -> None:
     from fmnotes.data import data_hash, load
     from fmnotes.records import Run
@@ -289,6 +336,7 @@ def main() -> None:
     bench_gpt2_training(record)
     bench_gpt2_generation(record)
     bench_gpt2_loss(record)
+    bench_clip(record)
     bench_gpt2_gpu()
 
 
