@@ -46,9 +46,9 @@ PAGES = (1, 5)
 STAGES = {
     "short": Stage(4, 256, {"reading": 16}, (1, 2), 1.0, 2000, 4e-3, 4e-3, 200),
     "long": Stage(4, 640, {"reading": 7, "stories": 4, "others": 1}, PAGES, 4.0, 3000, 4e-3, 1.5e-3, 200),
-    "deep": Stage(12, 640, {"reading": 6, "stories": 5, "others": 1}, PAGES, 4.0, 1000, 2.5e-3, 2.5e-3, 200, abroad=20),
-    "slow": Stage(12, 640, {"reading": 6, "stories": 5, "others": 1}, PAGES, 4.0, 500, 2.5e-3, 1e-3, 250, abroad=20),
-    "last": Stage(12, 1024, {"reading": 4, "stories": 3, "others": 1}, PAGES, 4.0, 400, 1e-3, 5e-5, 200, abroad=20),
+    "deep": Stage(12, 640, {"reading": 6, "stories": 5, "others": 1}, PAGES, 4.0, 726, 2.5e-3, 2.5e-3, 200, abroad=20),
+    "slow": Stage(12, 640, {"reading": 6, "stories": 5, "others": 1}, PAGES, 4.0, 900, 1.5e-3, 2e-4, 150, abroad=20),
+    "last": Stage(12, 1024, {"reading": 4, "stories": 3, "others": 1}, PAGES, 4.0, 300, 3e-4, 2e-5, 150, abroad=20),
 }
 
 
@@ -91,7 +91,7 @@ def trained(name: str, before: GPT2 | None) -> GPT2:
         stage.steps,
         stage.rate,
         min_learning_rate=stage.last_rate,
-        warmup_steps=min(100, stage.steps // 8),
+        warmup_steps=min(100, stage.steps // 6),
         log_every=20,
         eval_every=stage.every,
         save_every=stage.every,
