@@ -37,6 +37,31 @@ def test_every_question_of_a_context_has_the_answer_that_its_pages_give():
     assert contexts.draw(ABOUT, STORE, Dice(5), 3, 9) == contexts.draw(ABOUT, STORE, Dice(5), 3, 9)
 
 
+def test_balanced_contexts_ask_more_of_two_hops_and_leave_fewer_of_them_unknown():
+    shares = {}
+    for balanced in (False, True):
+        two, unknown, n = 0, 0, 0
+        for seed in range(60):
+            context = contexts.draw(ABOUT, STORE, Dice(seed), 3 + seed % 3, 12, balanced=balanced)
+            n += len(context.asked)
+            for one in context.asked:
+                if one.answer == prompt.UNKNOWN:
+                    unknown += 1
+                    continue
+                sentence, number = prompt.cited(one.answer)
+                page = context.pages[number - 1]
+                assert sentence in page["text"] and prompt.says(one.answer, one.value)
+                two += page["kind"] in ("maker", "city", "wing") and page["subject"] not in one.question
+        shares[balanced] = two / (n - unknown), unknown / n
+    assert shares[True][0] > 0.2 > 2 * shares[False][0]
+    assert 0.1 < shares[True][1] < 0.3
+    assert contexts.draw(ABOUT, STORE, Dice(5), 3, 9, None, True) == contexts.draw(
+        ABOUT, STORE, Dice(5), 3, 9, None, True
+    )
+    few = contexts.draw(ABOUT, STORE, Dice(1), 1, 99, balanced=True)  # one page does not say as much
+    assert len(few.asked) < 30
+
+
 def test_among_pages_of_another_museum_every_question_names_its_own():
     foreign = {page["id"]: page for page in catalogue.museum("train", 0, 4).pages()}
     namesakes = 0

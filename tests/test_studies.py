@@ -223,6 +223,12 @@ def test_the_study_of_reading_runs_and_goes_on(tmp_path, monkeypatch):
     assert (tmp_path / "study" / "curves.json").read_text() == written
 
 
+def test_rows_of_the_study_are_what_its_log_says():
+    rows = reading.StudyRows(reading.ARMS["bare answers"], 2, 256, seed=1)
+    assert (rows.answers, rows.first, rows.rest, rows.abroad, rows.seed) == (10.0, 4.0, 1.0, 0, 1)
+    assert {1.0, 10.0, 40.0} <= set(rows[0][2].flatten().tolist())
+
+
 def test_gpt2_museum_is_trained_in_stages_and_goes_on(tmp_path, monkeypatch):
     stage = gpt2_museum.Stage(1, 160, {"reading": 1, "stories": 1, "others": 1}, (1, 1), 1.0, 2, 1e-3, 1e-3, 1)
     stages = {"short": stage, "deep": replace(stage, n_layer=2, pages=(1, 2), steps=3)}

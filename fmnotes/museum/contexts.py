@@ -16,6 +16,7 @@ from fmnotes.museum.prompt import UNKNOWN
 from fmnotes.museum.world import dice_for
 
 UNKNOWNS = 5  # about one answer in so many is "unknown"
+TRIES = 24  # to find a question that is wanted
 ELSEWHERE = 8  # one question in so many is about a page that is, most likely, not there
 
 
@@ -42,6 +43,7 @@ def draw(
     size: int,
     questions: int,
     foreign: Mapping[str, dict] | None = None,
+    balanced: bool = False,
 ) -> Context:
     """So many pages of a museum, in random order, and at most so many questions, no fact asked for twice.
 
@@ -49,26 +51,70 @@ def draw(
         store: the museum's pages by id.
         foreign: those of another one. Some of them take the places of pages, often of the same name ("the red star"
             of the other museum), and every question names the museum that it is about.
+        balanced: as many questions of two hops as of one, where pages lead to each other, and one in five of each
+            unknown. If not, few of two hops are answered, and most of what is unknown is of two hops: whoever learns
+            from such contexts learns to say "unknown" to them.
     """
     pages = _chosen(about, store, dice, size)
     own = pages
     if foreign:
         pages, own = _among_foreign(pages, foreign, dice)
+    draw_question = _balanced if balanced else _as_they_come
     asked, facts = [], set()
     for _ in range(3 * questions):
-        start = dice.choice(list(store.values()) if dice.below(ELSEWHERE) == 0 else own)
-        two_hop = start["kind"] in SUBJECTS["two_hop"] and dice.below(5) < 2
-        row = knowledge.question_on(about, store, start, "two_hop" if two_hop else "one_hop", dice)
+        drawn = draw_question(about, store, dice, pages, own, asked)
+        if drawn is None:
+            break
+        row, right = drawn
         fact = (row["sentence"], row["answer"])
-        right = knowledge.answer(row, pages)
         unknown = sum(one.answer == UNKNOWN for one in asked)
-        if fact in facts or (right == UNKNOWN and UNKNOWNS * unknown > len(asked)) or (foreign and row["filter"]):
+        too_many = not balanced and UNKNOWNS * unknown > len(asked)
+        if fact in facts or (right == UNKNOWN and too_many) or (foreign and row["filter"]):
             continue
         facts.add(fact)
         asked.append(Asked(row["question"], right, row["answer"]))
         if len(asked) == questions:
             break
     return Context(tuple(pages), tuple(asked))
+
+
+def _as_they_come(
+    about: Museum, store: Mapping[str, dict], dice: Dice, pages: list[dict], own: list[dict], asked: list[Asked]
+) -> tuple[dict, str]:
+    """A question, two hops where they can be in two of five, and its right answer."""
+    start = dice.choice(list(store.values()) if dice.below(ELSEWHERE) == 0 else own)
+    two_hop = start["kind"] in SUBJECTS["two_hop"] and dice.below(5) < 2
+    row = knowledge.question_on(about, store, start, "two_hop" if two_hop else "one_hop", dice)
+    return row, knowledge.answer(row, pages)
+
+
+def _balanced(
+    about: Museum, store: Mapping[str, dict], dice: Dice, pages: list[dict], own: list[dict], asked: list[Asked]
+) -> tuple[dict, str] | None:
+    """A question of one or two hops, one in so many of them unknown; None if all that the pages say is asked.
+
+    Where no page leads to another one, few are of two hops.
+    """
+    taken = {one.value for one in asked}
+
+    def found(hops: str, unknown: bool) -> tuple[dict, str] | None:
+        starts = own if hops == "one_hop" else [page for page in own if page["kind"] in SUBJECTS["two_hop"]]
+        for _ in range(TRIES if starts else 0):
+            start = dice.choice(list(store.values()) if unknown and hops == "one_hop" else starts)
+            row = knowledge.question_on(about, store, start, hops, dice)
+            right = knowledge.answer(row, pages)
+            if (right == UNKNOWN) == unknown and row["answer"] not in taken:
+                return row, right
+        return None
+
+    unknown = dice.below(UNKNOWNS) == 0
+    if dice.below(2):
+        known = found("two_hop", False)
+        if known is None and dice.below(2 * UNKNOWNS) == 0 or known and unknown:
+            known = found("two_hop", True)
+        if known:
+            return known
+    return found("one_hop", unknown) or found("one_hop", False)
 
 
 def _among_foreign(pages: list[dict], foreign: Mapping[str, dict], dice: Dice) -> tuple[list[dict], list[dict]]:

@@ -40,6 +40,7 @@ class Stage:
     last_rate: float
     every: int  # steps between two looks and checkpoints
     abroad: int = 0  # of a hundred rows of reading, how many hold pages of another museum
+    balanced: bool = False  # whether as many questions are of two hops as of one
 
 
 PAGES = (1, 5)
@@ -47,8 +48,8 @@ STAGES = {
     "short": Stage(4, 256, {"reading": 16}, (1, 2), 1.0, 2000, 4e-3, 4e-3, 200),
     "long": Stage(4, 640, {"reading": 7, "stories": 4, "others": 1}, PAGES, 4.0, 3000, 4e-3, 1.5e-3, 200),
     "deep": Stage(12, 640, {"reading": 6, "stories": 5, "others": 1}, PAGES, 4.0, 726, 2.5e-3, 2.5e-3, 200, abroad=20),
-    "slow": Stage(12, 640, {"reading": 6, "stories": 5, "others": 1}, PAGES, 4.0, 900, 1.5e-3, 2e-4, 150, abroad=20),
-    "last": Stage(12, 1024, {"reading": 4, "stories": 3, "others": 1}, PAGES, 4.0, 300, 3e-4, 2e-5, 150, abroad=20),
+    "slow": Stage(12, 640, {"reading": 6, "stories": 5, "others": 1}, PAGES, 4.0, 614, 1.5e-3, 5.7e-4, 150, abroad=20),
+    "last": Stage(12, 1024, {"reading": 5, "stories": 2, "others": 1}, PAGES, 4.0, 560, 1.2e-3, 3e-5, 140, 20, True),
 }
 
 
@@ -97,7 +98,8 @@ def trained(name: str, before: GPT2 | None) -> GPT2:
         save_every=stage.every,
     )
     n = list(STAGES).index(name)
-    batches = MuseumRows(stage.length, stage.shares, stage.pages, first=stage.first, abroad=stage.abroad, seed=n)
+    kinds = {"first": stage.first, "abroad": stage.abroad, "balanced": stage.balanced}
+    batches = MuseumRows(stage.length, stage.shares, stage.pages, **kinds, seed=n)
     sizes = tuple(range(max(1, stage.pages[1] - 2), stage.pages[1] + 1))
     parallel = in_parts(loss, CORES, "bf16")
     train(model, parallel, batches, recipe, RUNS / name, evaluate=lambda m: examined(m, sizes), optimizer=Muon)

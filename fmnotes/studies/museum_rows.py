@@ -50,6 +50,7 @@ class MuseumRows:
         first: how many times as much its first token counts: with it the model decides whether there is an answer.
         abroad: of a hundred rows of reading, in how many pages of another museum stand among the museum's own.
         rest: what a token of the pages and questions around it counts.
+        balanced: see `contexts.draw`.
         seed: rows of different seeds have nothing in common but the worlds they are about.
     """
 
@@ -62,17 +63,20 @@ class MuseumRows:
         pages: tuple[int, int] = (1, 5),
         answers: float = 3.0,
         first: float = 1.0,
+        *,
         abroad: int = 0,
         rest: float = 0.1,
+        balanced: bool = False,
         seed: int = 0,
     ):
         self.length, self.pages, self.seed = length, pages, seed
-        self.answers, self.first, self.abroad, self.rest = answers, first, abroad, rest
+        self.answers, self.first, self.abroad, self.rest, self.balanced = answers, first, abroad, rest, balanced
         self.kinds = [kind for kind, share in shares.items() for _ in range(share)]
         self.size = length * len(self.kinds)
         self.facts = {"length": length, "shares": shares, "pages": list(pages), "seed": seed}
         self.facts |= {"answers": answers, "first": first, "rest": rest}
         self.facts |= {"abroad": abroad} if abroad else {}
+        self.facts |= {"balanced": True} if balanced else {}
 
     def __getitem__(self, i: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Batch i: inputs, targets (both int64) and what each target counts, of shape (rows, length)."""
@@ -94,7 +98,7 @@ class MuseumRows:
         foreign = None
         if self.abroad and size > 1 and dice.below(100) < self.abroad:
             foreign = known("train", self.seed, n // PER_MUSEUM + 1)[1]
-        context = contexts.draw(about, store, dice, size, QUESTIONS, foreign)
+        context = contexts.draw(about, store, dice, size, QUESTIONS, foreign, self.balanced)
         return self.laid_out(context)
 
     def laid_out(self, context: contexts.Context) -> Row:

@@ -75,7 +75,7 @@ class StudyRows(MuseumRows):
 
     def __init__(self, arm: Arm, pages_: int, length: int, seed: int):
         shares = {"reading": TOKENS_A_STEP // length}
-        super().__init__(length, shares, (pages_, pages_), arm.answers, FIRST, 1.0, seed)
+        super().__init__(length, shares, (pages_, pages_), arm.answers, FIRST, rest=1.0, seed=seed)
         self.arm, self.facts = arm, self.facts | {"arm": asdict(arm)}
 
     def reading(self, n: int, dice: Dice) -> Row:
