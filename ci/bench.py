@@ -110,6 +110,22 @@ def bench_museum(record) -> None:
 # GPT-2
 
 
+def stepper(model, loss):
+    """A training step in bfloat16 autocast with fused AdamW, as a function without arguments."""
+    import torch
+
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
+
+    def step():
+        with torch.autocast("cpu", torch.bfloat16):
+            value = loss()
+        value.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    return step
+
+
 def bench_gpt2_training(record) -> None:
     """A training step of 12 layers, width 256, on 16 sequences of 256 tokens, in bfloat16 autocast."""
     import torch
@@ -121,18 +137,6 @@ def bench_gpt2_training(record) -> None:
     ours = GPT2(GPT2Config.mini(vocab_size=4096))
     theirs = ours.to_transformers().train()
     ids = torch.randint(4096, (16, 257))
-
-    def stepper(model, loss):
-        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
-
-        def step():
-            with torch.autocast("cpu", torch.bfloat16):
-                value = loss()
-            value.backward()
-            optimizer.step()
-            optimizer.zero_grad()
-
-        return step
 
     print("\nTraining GPT-2 (12 layers, width 256, vocabulary 4,096, 16 × 256 tokens, bfloat16)")
     times = side_by_side(
@@ -293,18 +297,6 @@ def bench_clip(record) -> None:
     theirs, their_loss = open_clip.CLIP(config.embed_dim, vision, text), open_clip.ClipLoss()
     pixels, ids = torch.randn(64, 3, 64, 64), torch.randint(config.eos_token_id, (64, 32))
     ids[:, -1] = config.eos_token_id  # the largest: where open_clip looks for the end
-
-    def stepper(model, loss):
-        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
-
-        def step():
-            with torch.autocast("cpu", torch.bfloat16):
-                value = loss()
-            value.backward()
-            optimizer.step()
-            optimizer.zero_grad()
-
-        return step
 
     print("\nTraining CLIP (ViT-tiny and 4 layers of text, 64 pairs, bfloat16)")
     times = side_by_side(

@@ -9,7 +9,8 @@ Stopped at any moment, the same command goes on where it was. In the end the mod
 import torch
 
 from fmnotes import ROOT, clip
-from fmnotes.studies.museum_pairs import MuseumPairs, examined, loss, tokenizer
+from fmnotes.studies.museum_pairs import MuseumPairs, examined, loss
+from fmnotes.studies.museum_rows import tokenizer
 from fmnotes.training import Muon, TrainingConfig, train
 
 RUNS = ROOT / "runs" / "studies" / "clip_museum"

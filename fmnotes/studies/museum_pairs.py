@@ -9,16 +9,10 @@ from itertools import islice
 import numpy as np
 import torch
 
-from fmnotes import clip, data
-from fmnotes.bpe import Tokenizer
+from fmnotes import clip
 from fmnotes.museum import captions, ceiling, render, scenes
 from fmnotes.museum.world import dice_for
-
-
-@lru_cache(maxsize=1)
-def tokenizer() -> Tokenizer:
-    """The vocabulary of notebook 01, which all notebooks share."""
-    return Tokenizer.from_pretrained(data.checkpoint("tokenizer-museum"))
+from fmnotes.studies.museum_rows import tokenizer
 
 
 class MuseumPairs:
