@@ -76,18 +76,35 @@ def load_model(name: str, cls: type | None = None, **options):
     """
     import transformers
 
-    place, cls = resolve(name), cls or transformers.AutoModel
-    if isinstance(place, Path) and not list(place.glob("*.safetensors")):
-        there = ", ".join(sorted(file.name for file in place.iterdir())) or "nothing"
-        raise FileNotFoundError(f"{name} holds no .safetensors, the only weights that are loaded; it holds {there}")
+    cls = cls or transformers.AutoModel
     options |= {"use_safetensors": True, "trust_remote_code": False}
-    if isinstance(place, Path):
+    if isinstance(resolve(name), Path):
         with _no_progress_bars():
-            return cls.from_pretrained(place, local_files_only=True, **options)
+            return cls.from_pretrained(model_folder(name), local_files_only=True, **options)
     try:
-        return cls.from_pretrained(place, **options)
+        return cls.from_pretrained(name, **options)
     except OSError as error:
         raise _missing(name, "model", error) from error
+
+
+def model_folder(name: str) -> Path:
+    """The folder of a pretrained model with its configuration, vocabulary and safetensors; fetched if it is a hub id.
+
+    Raises:
+        FileNotFoundError: if the model is not to be had, or has no safetensors.
+    """
+    place = resolve(name)
+    if isinstance(place, str):
+        from huggingface_hub import snapshot_download
+
+        try:
+            place = Path(snapshot_download(place, allow_patterns=["*.json", "*.txt", "*.safetensors"]))
+        except Exception as error:  # of the network, the hub, or its cache: each of another kind
+            raise _missing(name, "model", error) from error
+    if not list(place.glob("*.safetensors")):
+        there = ", ".join(sorted(file.name for file in place.iterdir())) or "nothing"
+        raise FileNotFoundError(f"{name} holds no .safetensors, the only weights that are loaded; it holds {there}")
+    return place
 
 
 def resolve(name: str) -> Path | str:

@@ -19,6 +19,7 @@ from fmnotes.clip import (
     CLIPConfig,
     alignment,
     embed,
+    from_towers,
     in_chunks,
     info_nce,
     pixel_values,
@@ -211,6 +212,58 @@ def test_embedding_in_portions_is_embedding_at_once():
         torch.testing.assert_close(ours.norm(dim=1), torch.ones(7))
 
 
+# Towers that others have trained
+
+
+@pytest.fixture
+def strangers(tmp_path):
+    """A vision transformer and a BERT with random weights, saved as on the hub."""
+    torch.manual_seed(0)
+    sizes = {"img_size": 64, "embed_dim": 48, "depth": 2, "num_heads": 3}
+    seeing = timm.create_model("vit_tiny_patch16_224", num_classes=5, **sizes)
+    words = ["[PAD]", "[CLS]", "[SEP]", "[UNK]", "a", "red", "star", "##s"]
+    shape = {"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 96}
+    bert = transformers.BertConfig(vocab_size=len(words), max_position_embeddings=16, **shape)
+    reading = transformers.BertModel(bert, add_pooling_layer=False)
+    with torch.no_grad():
+        for p in (*seeing.parameters(), *reading.parameters()):
+            p.add_(0.3 * torch.randn(p.shape))
+    seeing.pretrained_cfg |= {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
+    timm.models.save_for_hf(seeing, tmp_path / "vision", model_args=sizes, safe_serialization=True)
+    reading.save_pretrained(tmp_path / "text")
+    (tmp_path / "vocab.txt").write_text("\n".join(words))
+    transformers.BertTokenizer(str(tmp_path / "vocab.txt")).save_pretrained(tmp_path / "text")
+    return tmp_path, seeing.eval(), reading.eval()
+
+
+def test_pretrained_towers_see_and_read_as_at_home(strangers):
+    folder, seeing, reading = strangers
+    model, words = from_towers(folder / "vision", folder / "text", embed_dim=8)
+    images = torch.randint(256, (3, 64, 64, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+    mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+    theirs = seeing.forward_features(((images / 255 - mean) / std).permute(0, 3, 1, 2))
+    torch.testing.assert_close(model.visual(pixel_values(images)), theirs, rtol=1e-4, atol=1e-4)
+    ids = token_ids(words, ["a red star", "stars"], 16)
+    assert ids.tolist() == [[1, 4, 5, 6, 2], [1, 6, 7, 2, 0]]
+    theirs = reading(ids, (ids != 0).long()).last_hidden_state
+    torch.testing.assert_close(model.text(ids, ids != 0)[ids != 0], theirs[ids != 0], rtol=1e-4, atol=1e-5)
+    seen, read = embed(model, words, images, ["a red star", "stars", "a star"])
+    assert seen.shape == read.shape == (3, 8)
+
+
+def test_only_towers_like_ours_are_taken(strangers, tmp_path):
+    folder, _, _ = strangers
+    other = timm.create_model("resnet10t", num_classes=5)
+    timm.models.save_for_hf(other, tmp_path / "convolutions", safe_serialization=True)
+    with pytest.raises(ValueError, match="built in another way than our towers"):
+        from_towers(tmp_path / "convolutions", folder / "text")
+    (folder / "vision" / "model.safetensors").rename(folder / "vision" / "pytorch_model.bin")
+    with pytest.raises(FileNotFoundError, match="no .safetensors, the only weights"):
+        from_towers(folder / "vision", folder / "text")
+    with pytest.raises(FileNotFoundError, match="the hub did not give it"):
+        from_towers("nobody/nothing", folder / "text")
+
+
 # Bad input
 
 
@@ -264,8 +317,8 @@ def test_bad_batches_are_refused():
     [
         ({"patch_size": 7}, "image_size = 64 must be a multiple of patch_size = 7"),
         ({"vision_n_head": 5}, "vision_d_model = 192 must be a multiple of vision_n_head = 5"),
-        ({"text_n_layer": 0}, "text_n_layer must be a positive whole number, not 0"),
-        ({"embed_dim": 1.5}, "embed_dim must be a positive whole number"),
+        ({"text_n_layer": 0}, "text_n_layer must be a whole number from 1 up, not 0"),
+        ({"embed_dim": 1.5}, "embed_dim must be a whole number"),
     ],
 )
 def test_bad_configurations_are_refused(change, message):

@@ -291,7 +291,7 @@ def test_pairs_are_drawn_by_their_number_alone():
     assert torch.equal(pixels, again[0]) and torch.equal(ids, again[1])
     assert not torch.equal(pixels, pairs[4][0])
     pixels, ids = museum_pairs.MuseumPairs(6, doubles=True)[0]
-    assert torch.equal(ids[:3], ids[3:]) and not torch.equal(pixels[:3], pixels[3:])
+    assert torch.equal(ids[0::2], ids[1::2]) and not torch.equal(pixels[0::2], pixels[1::2])
     torch.manual_seed(0)
     model = clip.CLIP(clip.CLIPConfig.quick())
     pixels, ids = pairs[0]

@@ -29,8 +29,9 @@ class CLIPConfig:
 
     def __post_init__(self):
         for name, size in vars(self).items():
-            if not isinstance(size, int) or size < 1:
-                raise ValueError(f"{name} must be a positive whole number, not {size!r}")
+            least = 0 if name.endswith("_id") else 1
+            if not isinstance(size, int) or size < least:
+                raise ValueError(f"{name} must be a whole number from {least} up, not {size!r}")
         pairs = [(f"{tower}_d_model", f"{tower}_n_head") for tower in ("vision", "text")]
         for whole, part in [*pairs, ("image_size", "patch_size")]:
             if getattr(self, whole) % getattr(self, part):

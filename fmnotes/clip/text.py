@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from fmnotes.clip.vision import attention
+
 from fmnotes.museum import prompt
 
 if TYPE_CHECKING:
@@ -105,7 +107,7 @@ class Layer(nn.Module):
         q, k, v = (
             heads[name](x).unflatten(-1, (self.n_head, -1)).transpose(1, 2) for name in ("query", "key", "value")
         )
-        looked = F.scaled_dot_product_attention(q, k, v, attn_mask=keep).transpose(1, 2).flatten(2)
+        looked = attention(q, k, v, keep).transpose(1, 2).flatten(2)
         x = after["LayerNorm"](x + after["dense"](looked))
         inner = F.gelu(self.intermediate["dense"](x))
         return self.output["LayerNorm"](x + self.output["dense"](inner))

@@ -35,6 +35,16 @@ def pixel_values(images: UInt8[ndarray | Tensor, "n height width 3"]) -> Float[T
     return images.permute(0, 3, 1, 2).to(torch.float32).div_(127.5).sub_(1)
 
 
+def attention(q, k, v: Float[Tensor, "n h tokens e"], keep: Tensor | None = None) -> Float[Tensor, "n h tokens e"]:
+    """softmax(q kᵀ / √e) v, over the keys that `keep` keeps.
+
+    Written out: for rows as short as a picture's or a caption's, a fused kernel has no memory to save, and PyTorch's
+    for CPUs takes several times as long in bfloat16.
+    """
+    scores = (q * q.shape[-1] ** -0.5) @ k.mT
+    return (scores if keep is None else scores.masked_fill(~keep, -torch.inf)).softmax(-1) @ v
+
+
 class VisionTransformer(nn.Module):
     """Patches of a picture, and a class token before them, through blocks of attention without a mask."""
 
@@ -77,6 +87,6 @@ class Block(nn.Module):
 
     def forward(self, x: Float[Tensor, "n tokens d"]) -> Float[Tensor, "n tokens d"]:
         q, k, v = self.attn["qkv"](self.norm1(x)).unflatten(-1, (3, self.n_head, -1)).permute(2, 0, 3, 1, 4)
-        looked = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+        looked = attention(q, k, v).transpose(1, 2).flatten(2)
         x = x + self.attn["proj"](looked)
         return x + self.mlp["fc2"](F.gelu(self.mlp["fc1"](self.norm2(x))))

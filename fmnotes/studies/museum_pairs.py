@@ -11,39 +11,84 @@ import torch
 
 from fmnotes import clip
 from fmnotes.museum import captions, ceiling, render, scenes
-from fmnotes.museum.world import dice_for
+from fmnotes.museum.dice import Dice
+from fmnotes.museum.world import TRAIN_PAIRS, dice_for
 from fmnotes.studies.museum_rows import tokenizer
 
 
 class MuseumPairs:
-    """Batches of new pictures, each with several captions: a function of the number of the batch alone.
+    """Batches of pictures with captions that never come twice: pair i is a function of i and the seed alone.
 
-    A picture costs a tower far more than a caption, so each is used several times: caption k of every picture makes
-    one choice among all of them.
+    So runs with batches of different sizes see the same pairs in the same order. A picture costs a tower more than a
+    caption, and may have several: caption k of every picture makes one choice among all of them.
 
     Args:
         size: pictures in a batch.
         captions: of each picture, drawn independently.
+        rivals: next to each scene stand so many that differ from it a little, the hard wrong answers.
+        pool: pictures there are; then they come again, with other captions. None: new ones for ever.
         doubles: every scene twice in a batch, drawn anew, with the same captions: wrong answers that are right.
-        seed: batches of different seeds share nothing.
+        seed: pairs of different seeds share nothing.
     """
 
     unit = "pairs"
 
-    def __init__(self, size: int, captions: int = 1, doubles: bool = False, seed: int = 0):
-        self.pictures, self.captions, self.doubles, self.seed = size, captions, doubles, seed
-        self.size = size * captions
-        self.facts = {"pictures": size, "captions": captions, "doubles": doubles, "seed": seed}
+    def __init__(
+        self,
+        size: int,
+        captions: int = 1,
+        rivals: int = 0,
+        pool: int | None = None,
+        doubles: bool = False,
+        seed: int = 0,
+    ):
+        self.pictures, self.captions, self.rivals, self.pool = size, captions, rivals, pool
+        self.doubles, self.seed, self.size = doubles, seed, size * captions
+        names = ("pictures", "captions", "rivals", "pool", "doubles", "seed")
+        self.facts = {name: getattr(self, name) for name in names}
+        self.kept = _pool(seed, rivals, pool) if pool else None
 
     def __getitem__(self, i: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Batch i: pixels of shape (pictures, 3, 64, 64), and ids of shape (pictures, captions, tokens)."""
-        dice = dice_for("pairs", "train", self.seed, i)
-        seen = [scenes.sample(dice) for _ in range(self.pictures // (1 + self.doubles))]
-        said = [captions.sample(scene, dice) for scene in seen for _ in range(self.captions)]
+        items = range(i * self.pictures, (i + 1) * self.pictures)
+        items = [item - item % 2 for item in items] if self.doubles else items
+        seen = [_scene(self.seed, self.rivals, item % self.pool if self.pool else item) for item in items]
+        said = []
+        for scene, item in zip(seen, items, strict=True):
+            dice = dice_for("said", "train", self.seed, item)
+            said += [captions.sample(scene, dice) for _ in range(self.captions)]
         if self.doubles:
-            seen, said = seen + [replace(scene, seed=dice.below(2**48)) for scene in seen], said + said
+            seen = [replace(scene, seed=scene.seed + n % 2) for n, scene in enumerate(seen)]
+        images = render(seen) if self.kept is None or self.doubles else self.kept[[item % self.pool for item in items]]
         ids = clip.token_ids(tokenizer(), said, clip.CLIPConfig.context_length)
-        return clip.pixel_values(render(seen)), ids.unflatten(0, (self.pictures, self.captions))
+        return clip.pixel_values(images), ids.unflatten(0, (self.pictures, self.captions))
+
+
+def _scene(seed: int, rivals: int, item: int) -> scenes.Scene:
+    family, member = divmod(item, 1 + rivals)
+    scene = scenes.sample(dice_for("pairs", "train", seed, family))
+    return _rival(scene, dice_for("rivals", "train", seed, item)) if member else scene
+
+
+def _rival(scene: scenes.Scene, dice: Dice) -> scenes.Scene:
+    """The same scene with one thing changed: a look, a size or a place, or two objects have exchanged one of them."""
+    while True:
+        things, i = list(scene.objects), dice.below(len(scene.objects))
+        field = dice.choice((("colour",), ("shape",), ("size",), ("row", "column")))
+        other = scenes.sample(dice).objects[0] if dice.below(2) else dice.choice(things)
+        mine = {name: getattr(things[i], name) for name in field}
+        if other in things:
+            things[things.index(other)] = replace(other, **mine)
+        things[i] = replace(things[i], **{name: getattr(other, name) for name in field})
+        cells = {thing.cell for thing in things}
+        looks = {(thing.colour, thing.shape) for thing in things}
+        if tuple(things) != scene.objects and len(cells) == len(things) and looks <= set(TRAIN_PAIRS):
+            return scenes.Scene(tuple(things), dice.below(2**48))
+
+
+@lru_cache(maxsize=1)
+def _pool(seed: int, rivals: int, number: int) -> np.ndarray:
+    return render([_scene(seed, rivals, item) for item in range(number)])
 
 
 def loss(model: clip.CLIP, batch: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
