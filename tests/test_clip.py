@@ -29,6 +29,7 @@ from fmnotes.clip import (
     uniformity,
     unit,
 )
+from fmnotes.clip.vision import attention, grid_positions
 from fmnotes.timing import peak_bytes
 
 SMALL = CLIPConfig(32, 2, 4, 24, 2, 3, 16, 32, 8, vocab_size=97, context_length=12, eos_token_id=95, pad_token_id=96)
@@ -112,6 +113,26 @@ def test_what_is_saved_opens_again_and_its_towers_in_the_libraries(tmp_path):
     (tmp_path / "config.json").unlink()
     with pytest.raises(FileNotFoundError, match=r"has no config.json"):
         CLIP.from_pretrained(tmp_path)
+
+
+def test_places_differ_by_how_far_they_lie_apart_and_in_which_direction():
+    places = grid_positions(5, 16).double().unflatten(0, (5, 5))
+    alike = torch.einsum("abe,cde->abcd", places, places)
+    for down, right in ((0, 1), (2, 0), (3, 2)):
+        moved = torch.tensor([alike[y, x, y + down, x + right] for y in range(5 - down) for x in range(5 - right)])
+        torch.testing.assert_close(moved, moved[:1].expand(len(moved)), rtol=0, atol=1e-5)
+        assert moved[0] < alike[0, 0, 0, 0] - 0.1
+    assert not torch.allclose(places[0, 1], places[1, 0])
+
+
+def test_attention_is_that_of_torch():
+    g = torch.Generator().manual_seed(0)
+    q, k, v = torch.randn(3, 2, 3, 7, 4, generator=g, dtype=torch.float64)
+    keep = torch.rand(2, 1, 1, 7, generator=g) < 0.7
+    keep[..., 0] = True
+    for mask in (None, keep):
+        theirs = torch.nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        torch.testing.assert_close(attention(q, k, v, mask), theirs, rtol=0, atol=1e-12)
 
 
 def test_a_new_model_knows_nothing():

@@ -1,6 +1,7 @@
 """Studies: they can be run, they go on where they were stopped, and what they left in `data/studies` holds together."""
 
 import json
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -297,12 +298,18 @@ def test_pairs_are_drawn_by_their_number_alone():
     pixels, ids = pairs[0]
     expected = (model.loss(pixels, ids[:, 0]) + model.loss(pixels, ids[:, 1])) / 2
     torch.testing.assert_close(museum_pairs.loss(model, (pixels, ids)), expected, rtol=0, atol=1e-5)
+    ids = ids.flatten(0, 1)
+    torch.testing.assert_close(museum_pairs.encoded(model, ids), model.encode_text(ids), rtol=0, atol=1e-5)
+    pool = museum_pairs.MuseumPairs(6, pool=12, seed=1)
+    assert torch.equal(pool[0][0], pool[2][0]) and not torch.equal(pool[0][1][:, :, :4], pool[2][1][:, :, :4])
+    larger = museum_pairs.MuseumPairs(12, captions=2, seed=1)[0]
+    assert torch.equal(larger[0][:6], pairs[0][0]) and torch.equal(larger[0][6:], pairs[1][0])
 
 
 def test_the_study_of_contrast_runs_and_goes_on(tmp_path, monkeypatch):
     base = clip_contrast.Arm(size=8)
     arms = {"learned": base, "τ = 0.2": replace(base, temperature=0.2), "twice": replace(base, doubles=True)}
-    fixed = {"ARMS": arms, "BASE": base, "SEEDS": 2, "PAIRS": 32, "LOOKS": 2}
+    fixed = {"ARMS": arms, "BASE": base, "SEEDS": 2, "PAIRS": 32, "POOL": 16, "LOOKS": 2}
     fixed |= {"RUNS": tmp_path / "runs", "STUDY": tmp_path / "study"}
     fixed |= {"ProcessPoolExecutor": lambda n: ThreadPoolExecutor(1)}
     fixed |= {name: partial(getattr(museum_pairs, name), number=30) for name in ("examined", "spread")}
@@ -322,14 +329,33 @@ def test_the_study_of_contrast_runs_and_goes_on(tmp_path, monkeypatch):
     assert (tmp_path / "study" / "curves.json").read_text() == written
 
 
-def test_clip_museum_is_trained_and_shipped(tmp_path, monkeypatch):
-    fixed = {"PICTURES": 4, "CAPTIONS": 2, "STEPS": 3, "EVERY": 2, "SHIPPED": tmp_path / "shipped"}
-    fixed |= {"RUNS": tmp_path / "runs", "examined": lambda model: {"scale": model.scale.item()}}
+def test_a_deepened_tower_sees_the_same_and_all_its_blocks_learn():
+    torch.manual_seed(0)
+    small = replace(clip.CLIPConfig.quick(), vision_n_layer=2)
+    model, pixels = clip.CLIP(small), torch.randn(3, 3, 64, 64)
+    deep = clip_museum.deepened(model, 6)
+    assert deep.config == replace(small, vision_n_layer=6)
+    torch.testing.assert_close(deep.encode_image(pixels), model.encode_image(pixels), rtol=0, atol=1e-6)
+    deep.encode_image(pixels).square()[:, 0].sum().backward()
+    assert all(block.mlp["fc2"].weight.grad.abs().max() > 0 for block in deep.visual.blocks)
+    with pytest.raises(ValueError, match="2 blocks become a multiple of 2, not 5"):
+        clip_museum.deepened(model, 5)
+
+
+def test_clip_museum_is_trained_in_stages_goes_on_and_ships(tmp_path, monkeypatch):
+    stages = {"shallow": clip_museum.Stage(2, 4, 2, 3, 1e-2, 1e-3, 2), "deep": clip_museum.Stage(4, 4, 2, 2, 1e-2, 0, 1)}
+    fixed = {"STAGES": stages, "SHIPPED": tmp_path / "shipped", "RUNS": tmp_path / "runs"}
+    fixed |= {"examined": lambda model: {"scale": model.scale.item()}}
     for name, value in fixed.items():
         monkeypatch.setattr(clip_museum, name, value)
     monkeypatch.setattr(clip.CLIPConfig, "tiny", clip.CLIPConfig.quick)
+    monkeypatch.setattr(sys, "argv", ["clip_museum", "shallow"])
     clip_museum.main()
-    assert len([line for line in read_metrics(tmp_path / "runs" / "metrics.jsonl") if "loss" in line]) == 3
+    assert not clip_museum.SHIPPED.exists()
+    monkeypatch.setattr(sys, "argv", ["clip_museum"])
+    clip_museum.main()
+    lines = read_metrics(tmp_path / "runs" / "deep" / "metrics.jsonl")
+    assert len([line for line in lines if "loss" in line]) == 2
     model = clip.CLIP.from_pretrained(clip_museum.SHIPPED)
     assert model.config == clip.CLIPConfig.quick()
     assert transformers.AutoTokenizer.from_pretrained(clip_museum.SHIPPED).eos_token == prompt.END

@@ -35,6 +35,18 @@ def pixel_values(images: UInt8[ndarray | Tensor, "n height width 3"]) -> Float[T
     return images.permute(0, 3, 1, 2).to(torch.float32).div_(127.5).sub_(1)
 
 
+def grid_positions(side: int, d: int) -> Float[Tensor, "patches d"]:
+    """Where each patch of a square picture lies, in sines and cosines of its row and its column.
+
+    What positions start from (as in He et al. 2022, section 3, without its class token's): a table of small random
+    numbers would have to grow for long before a tower could tell above from below.
+    """
+    rates = 10000 ** -(torch.arange(d // 4) / (d // 4))
+    row, column = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
+    waves = [wave(at.flatten()[:, None] * rates) for at in (row, column) for wave in (torch.sin, torch.cos)]
+    return torch.cat(waves, dim=1)
+
+
 def attention(q, k, v: Float[Tensor, "n h tokens e"], keep: Tensor | None = None) -> Float[Tensor, "n h tokens e"]:
     """softmax(q kᵀ / √e) v, over the keys that `keep` keeps.
 

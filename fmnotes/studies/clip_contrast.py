@@ -1,6 +1,7 @@
 """What the temperature and the size of the batch do to contrastive learning: the quick towers, three seeds.
 
-All runs see the same number of pairs, the same ones for each seed. Beside recall: how close pairs come and how evenly
+All runs see the same number of pairs, the same ones for each seed: 16,384 pictures three times, with a new caption each
+time. Beside recall: how close pairs come and how evenly
 the rest is spread (Wang and Isola 2020), the length of the gradient, and what it costs when a batch holds the same
 scene twice, so that a right answer counts as wrong.
 
@@ -19,11 +20,11 @@ import torch
 
 from fmnotes import ROOT, clip, metrics
 from fmnotes.studies.museum_pairs import MuseumPairs, best, examined, loss, spread
-from fmnotes.training import TrainingConfig, train
+from fmnotes.training import Muon, TrainingConfig, train
 
 STUDY = ROOT / "data" / "studies" / "clip_contrast"
 RUNS = ROOT / "runs" / "studies" / "clip_contrast"
-SEEDS, PAIRS, LOOKS, POINTS = 3, 48 * 1024, 6, 24
+SEEDS, PAIRS, POOL, LOOKS, POINTS = 3, 48 * 1024, 16 * 1024, 4, 24
 TEMPERATURES, SIZES = (0.01, 0.03, 0.07, 0.2, 1.0), (32, 64, 128, 256, 512)
 
 
@@ -34,7 +35,7 @@ class Arm:
     size: int = 128  # pairs in a batch
     temperature: float | None = None  # None: learned, from 0.07
     doubles: bool = False  # every scene twice in a batch, drawn anew, with the same caption
-    rate: float = 2e-3  # of AdamW for a batch of 128; in proportion to the root of the size
+    rate: float = 1e-2  # of Muon for a batch of 128; in proportion to the root of the size
 
 
 BASE = Arm()
@@ -65,8 +66,8 @@ def run(name: str, seed: int) -> dict:
         log_every=1,
         eval_every=max(1, steps // LOOKS),
     )
-    batches = MuseumPairs(arm.size, doubles=arm.doubles, seed=seed)
-    lines = train(model, loss, batches, recipe, evaluate=lambda m: examined(m) | spread(m))
+    batches = MuseumPairs(arm.size, pool=POOL, doubles=arm.doubles, seed=seed)
+    lines = train(model, loss, batches, recipe, evaluate=lambda m: examined(m) | spread(m), optimizer=Muon)
     looks = [line for line in lines if "scale" in line]
     steps_ = [line for line in lines if "loss" in line]
     result = {key: [round(line[key], 4) for line in looks] for key in looks[0]}

@@ -11,8 +11,7 @@ import torch
 
 from fmnotes import clip
 from fmnotes.museum import captions, ceiling, render, scenes
-from fmnotes.museum.dice import Dice
-from fmnotes.museum.world import TRAIN_PAIRS, dice_for
+from fmnotes.museum.world import dice_for
 from fmnotes.studies.museum_rows import tokenizer
 
 
@@ -25,7 +24,6 @@ class MuseumPairs:
     Args:
         size: pictures in a batch.
         captions: of each picture, drawn independently.
-        rivals: next to each scene stand so many that differ from it a little, the hard wrong answers.
         pool: pictures there are; then they come again, with other captions. None: new ones for ever.
         doubles: every scene twice in a batch, drawn anew, with the same captions: wrong answers that are right.
         seed: pairs of different seeds share nothing.
@@ -33,26 +31,17 @@ class MuseumPairs:
 
     unit = "pairs"
 
-    def __init__(
-        self,
-        size: int,
-        captions: int = 1,
-        rivals: int = 0,
-        pool: int | None = None,
-        doubles: bool = False,
-        seed: int = 0,
-    ):
-        self.pictures, self.captions, self.rivals, self.pool = size, captions, rivals, pool
-        self.doubles, self.seed, self.size = doubles, seed, size * captions
-        names = ("pictures", "captions", "rivals", "pool", "doubles", "seed")
-        self.facts = {name: getattr(self, name) for name in names}
-        self.kept = _pool(seed, rivals, pool) if pool else None
+    def __init__(self, size: int, captions: int = 1, pool: int | None = None, doubles: bool = False, seed: int = 0):
+        self.pictures, self.captions, self.pool, self.doubles, self.seed = size, captions, pool, doubles, seed
+        self.size = size * captions
+        self.facts = {"pictures": size, "captions": captions, "pool": pool, "doubles": doubles, "seed": seed}
+        self.kept = _pool(seed, pool) if pool else None
 
     def __getitem__(self, i: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Batch i: pixels of shape (pictures, 3, 64, 64), and ids of shape (pictures, captions, tokens)."""
         items = range(i * self.pictures, (i + 1) * self.pictures)
         items = [item - item % 2 for item in items] if self.doubles else items
-        seen = [_scene(self.seed, self.rivals, item % self.pool if self.pool else item) for item in items]
+        seen = [_scene(self.seed, item % self.pool if self.pool else item) for item in items]
         said = []
         for scene, item in zip(seen, items, strict=True):
             dice = dice_for("said", "train", self.seed, item)
@@ -64,51 +53,42 @@ class MuseumPairs:
         return clip.pixel_values(images), ids.unflatten(0, (self.pictures, self.captions))
 
 
-def _scene(seed: int, rivals: int, item: int) -> scenes.Scene:
-    family, member = divmod(item, 1 + rivals)
-    scene = scenes.sample(dice_for("pairs", "train", seed, family))
-    return _rival(scene, dice_for("rivals", "train", seed, item)) if member else scene
-
-
-def _rival(scene: scenes.Scene, dice: Dice) -> scenes.Scene:
-    """The same scene with one thing changed: a look, a size or a place, or two objects have exchanged one of them."""
-    while True:
-        things, i = list(scene.objects), dice.below(len(scene.objects))
-        field = dice.choice((("colour",), ("shape",), ("size",), ("row", "column")))
-        other = scenes.sample(dice).objects[0] if dice.below(2) else dice.choice(things)
-        mine = {name: getattr(things[i], name) for name in field}
-        if other in things:
-            things[things.index(other)] = replace(other, **mine)
-        things[i] = replace(things[i], **{name: getattr(other, name) for name in field})
-        cells = {thing.cell for thing in things}
-        looks = {(thing.colour, thing.shape) for thing in things}
-        if tuple(things) != scene.objects and len(cells) == len(things) and looks <= set(TRAIN_PAIRS):
-            return scenes.Scene(tuple(things), dice.below(2**48))
+def _scene(seed: int, item: int) -> scenes.Scene:
+    return scenes.sample(dice_for("pairs", "train", seed, item))
 
 
 @lru_cache(maxsize=1)
-def _pool(seed: int, rivals: int, number: int) -> np.ndarray:
-    return render([_scene(seed, rivals, item) for item in range(number)])
+def _pool(seed: int, number: int) -> np.ndarray:
+    return render([_scene(seed, item) for item in range(number)])
 
 
 def loss(model: clip.CLIP, batch: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
     """`info_nce`, the mean over the captions."""
     pixels, ids = batch
-    images, texts = model.encode_image(pixels), model.encode_text(ids.flatten(0, 1)).unflatten(0, ids.shape[:2])
+    images, texts = model.encode_image(pixels), encoded(model, ids.flatten(0, 1)).unflatten(0, ids.shape[:2])
     return torch.stack([clip.info_nce(images, of_each, model.scale) for of_each in texts.unbind(1)]).mean()
 
 
+def encoded(model: clip.CLIP, ids: torch.Tensor, groups: int = 4) -> torch.Tensor:
+    """`model.encode_text`, in groups of about one length, so that fewer pad tokens are computed."""
+    lengths = (ids != model.config.pad_token_id).sum(1)
+    order = lengths.argsort(stable=True)
+    parts = [model.encode_text(ids[part, : lengths[part].max()]) for part in order.chunk(groups)]
+    return torch.cat(parts)[order.argsort()]
+
+
 @lru_cache(maxsize=4)
-def gallery(split: str, number: int) -> tuple[list[scenes.Scene], list[str]]:
-    """The first scenes of a split, and the first caption of each."""
+def gallery(split: str, number: int) -> tuple[list[scenes.Scene], np.ndarray, list[str]]:
+    """The first scenes of a split, their pictures, and the first caption of each."""
     rows = list(islice(captions.stream(split), number))
-    return [scenes.Scene.from_row(row) for row in rows], [row["captions"][0] for row in rows]
+    seen = [scenes.Scene.from_row(row) for row in rows]
+    return seen, render(seen), [row["captions"][0] for row in rows]
 
 
 @lru_cache(maxsize=4)
 def best(split: str, number: int) -> dict[str, dict[str, float]]:
     """The recall on a gallery that nobody can beat."""
-    seen, said = gallery(split, number)
+    seen, _, said = gallery(split, number)
     return ceiling.retrieval_ceiling(ceiling.likelihoods(said, seen))
 
 
@@ -116,8 +96,8 @@ def examined(model: clip.CLIP, splits: tuple[str, ...] = ("validation",), number
     """A look at a model in training: its recall, and its share of what is possible."""
     found = {}
     for split in splits:
-        seen, said = gallery(split, number)
-        images, texts = clip.embed(model, tokenizer(), render(seen), said)
+        _, pictures, said = gallery(split, number)
+        images, texts = clip.embed(model, tokenizer(), pictures, said)
         similarity = images @ texts.T
         for way, table in (("caption to scene", similarity.T), ("scene to caption", similarity)):
             for k, hits in clip.recall(table).items():
@@ -130,8 +110,8 @@ def examined(model: clip.CLIP, splits: tuple[str, ...] = ("validation",), number
 
 def spread(model: clip.CLIP, split: str = "validation", number: int = 500) -> dict[str, float]:
     """How close pairs are, and how evenly the rest is spread (Wang and Isola 2020)."""
-    seen, said = gallery(split, number)
-    images, texts = clip.embed(model, tokenizer(), render(seen), said)
+    _, pictures, said = gallery(split, number)
+    images, texts = clip.embed(model, tokenizer(), pictures, said)
     even = float(np.mean([clip.uniformity(images), clip.uniformity(texts)]))
     gap = (images.mean(0) - texts.mean(0)).norm().item()  # Liang et al. 2022, section 2
     return {"alignment": clip.alignment(images, texts), "uniformity": even, "gap": gap}
