@@ -172,3 +172,57 @@ def _draw(logits: Float[Tensor, "batch vocab"], sampling: dict, generator: torch
     if sampling["temperature"] == 0:
         return logits.argmax(-1)
     return torch.multinomial(next_token_probabilities(logits, **sampling), 1, generator=generator)[:, 0]
+
+
+@torch.inference_mode()
+def beam_search(
+    model: GPT2,
+    prompt: Sequence[int] | Int[Tensor, "one time"],
+    max_new_tokens: int,
+    beams: int,
+    *,
+    stop: Sequence[int] = (),
+    cache: KVCache | None = None,
+) -> list[tuple[list[int], float]]:
+    """The likeliest continuations that a search with so many open ends finds, likeliest first (Graves 2012, section 3).
+
+    Every step continues each open one by every token and keeps the `beams` best; those that end in a stop token are
+    put aside. It is over when as many have ended and no open one is likelier, for a longer one never is.
+
+    Args:
+        prompt: the ids of one sequence.
+        cache: with what comes before the prompt already in it; copied for each beam, and left as it was.
+
+    Returns:
+        the new tokens, with the stop token if one came, and the logarithm of their probability.
+
+    Raises:
+        ValueError: as for `stream`, or if there is no beam.
+    """
+    if beams < 1:
+        raise ValueError(f"beams must be 1 or more, not {beams}")
+    ids = prompt if isinstance(prompt, Tensor) else torch.tensor([list(prompt)], dtype=torch.long)
+    past = 0 if cache is None else cache.length
+    _check_prompt(model, ids, past, max_new_tokens)
+    mine = KVCache(model.config, past + ids.shape[1] + max_new_tokens, 1, model.wte.weight)
+    if cache is not None:
+        for layer, filled in zip(mine.layers, cache.layers, strict=True):
+            layer[:, :, :, :past] = filled[:, :, :, :past]
+        mine.length = past
+    open_, ended = [([], 0.0)], []
+    for _ in range(max_new_tokens):
+        logits = linear(model.hidden_states(ids, cache=mine)[:, -1], model.wte.weight)
+        scores = logits.log_softmax(-1) + logits.new_tensor([score for _, score in open_])[:, None]
+        best, places = scores.flatten().topk(min(2 * beams, scores.numel()))
+        places = [divmod(place, scores.shape[1]) for place in places.tolist()]
+        found = [(row, token, score) for (row, token), score in zip(places, best.tolist(), strict=True)]
+        going = [(row, token, score) for row, token, score in found if token not in stop][:beams]
+        ended += [([*open_[row][0], token], score) for row, token, score in found[:beams] if token in stop]
+        ended = sorted(ended, key=lambda one: -one[1])[:beams]
+        open_ = [([*open_[row][0], token], score) for row, token, score in going]
+        if not open_ or (len(ended) == beams and ended[-1][1] >= open_[0][1]):
+            return ended
+        rows = torch.tensor([row for row, _, _ in going], device=ids.device)
+        mine.layers, mine.batch = [layer[:, rows] for layer in mine.layers], len(rows)
+        ids = torch.tensor([[token] for _, token, _ in going], device=ids.device)
+    return sorted(ended + open_, key=lambda one: -one[1])[:beams]

@@ -14,7 +14,7 @@ from torch import nn
 from fmnotes.clip.config import CLIPConfig
 from fmnotes.clip.loss import info_nce
 from fmnotes.clip.text import TextEncoder
-from fmnotes.clip.vision import VisionTransformer, grid_positions
+from fmnotes.clip.vision import VisionTransformer
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
@@ -35,10 +35,6 @@ class CLIP(nn.Module):
         self.text_projection = nn.Linear(config.text_d_model, config.embed_dim, bias=False)
         self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))  # its logarithm, as in CLIP
         self.apply(_start)
-        for p in (self.visual.cls_token, self.visual.pos_embed):
-            nn.init.normal_(p, std=0.02)
-        places = grid_positions(config.image_size // config.patch_size, config.vision_d_model)
-        self.visual.pos_embed.data[0, 1:] += places / 2
 
     @property
     def scale(self) -> Float[Tensor, ""]:

@@ -10,7 +10,6 @@ import torch.nn.functional as F
 from torch import nn
 
 from fmnotes.clip.vision import attention
-
 from fmnotes.museum import prompt
 
 if TYPE_CHECKING:

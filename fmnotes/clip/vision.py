@@ -64,8 +64,9 @@ class VisionTransformer(nn.Module):
         super().__init__()
         self.config = config
         d, patch = config.vision_d_model, config.patch_size
-        self.cls_token = nn.Parameter(torch.empty(1, 1, d))
-        self.pos_embed = nn.Parameter(torch.empty(1, 1 + config.n_patches, d))
+        self.cls_token = nn.Parameter(torch.randn(1, 1, d) * 0.02)
+        self.pos_embed = nn.Parameter(torch.randn(1, 1 + config.n_patches, d) * 0.02)
+        self.pos_embed.data[0, 1:] += grid_positions(config.image_size // patch, d) / 2
         self.patch_embed = nn.ModuleDict({"proj": nn.Conv2d(3, d, patch, stride=patch)})
         self.blocks = nn.Sequential(*(Block(d, config.vision_n_head) for _ in range(config.vision_n_layer)))
         self.norm = nn.LayerNorm(d, EPSILON)
@@ -76,6 +77,13 @@ class VisionTransformer(nn.Module):
         Raises:
             ValueError: if the pictures have another size, or are not prepared by `pixel_values`.
         """
+        return self.norm(self.blocks(self._embedded(pixels)))
+
+    def patches(self, pixels: Float[Tensor, "n 3 height width"]) -> Float[Tensor, "n patches d"]:
+        """The patches' vectors before the last block, which serves the class token alone (Liu et al. 2023)."""
+        return self.blocks[:-1](self._embedded(pixels))[:, 1:]
+
+    def _embedded(self, pixels: Float[Tensor, "n 3 height width"]) -> Float[Tensor, "n tokens d"]:
         size = self.config.image_size
         if pixels.shape[1:] != (3, size, size) or not pixels.is_floating_point():
             raise ValueError(
@@ -83,8 +91,7 @@ class VisionTransformer(nn.Module):
                 f"of {pixels.dtype}: pixel_values prepares pictures, and those of another size are to be resized before"
             )
         x = self.patch_embed["proj"](pixels).flatten(2).transpose(1, 2)
-        x = torch.cat([self.cls_token.expand(len(x), -1, -1), x], dim=1) + self.pos_embed
-        return self.norm(self.blocks(x))
+        return torch.cat([self.cls_token.expand(len(x), -1, -1), x], dim=1) + self.pos_embed
 
 
 class Block(nn.Module):

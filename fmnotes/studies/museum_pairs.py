@@ -11,7 +11,8 @@ import torch
 
 from fmnotes import clip
 from fmnotes.museum import captions, ceiling, render, scenes
-from fmnotes.museum.world import dice_for
+from fmnotes.museum.dice import Dice
+from fmnotes.museum.world import TRAIN_PAIRS, dice_for
 from fmnotes.studies.museum_rows import tokenizer
 
 
@@ -24,6 +25,7 @@ class MuseumPairs:
     Args:
         size: pictures in a batch.
         captions: of each picture, drawn independently.
+        rivals: next to each scene stand so many that differ from it in one thing: the hard wrong answers.
         pool: pictures there are; then they come again, with other captions. None: new ones for ever.
         doubles: every scene twice in a batch, drawn anew, with the same captions: wrong answers that are right.
         seed: pairs of different seeds share nothing.
@@ -31,17 +33,18 @@ class MuseumPairs:
 
     unit = "pairs"
 
-    def __init__(self, size: int, captions: int = 1, pool: int | None = None, doubles: bool = False, seed: int = 0):
-        self.pictures, self.captions, self.pool, self.doubles, self.seed = size, captions, pool, doubles, seed
-        self.size = size * captions
-        self.facts = {"pictures": size, "captions": captions, "pool": pool, "doubles": doubles, "seed": seed}
-        self.kept = _pool(seed, pool) if pool else None
+    def __init__(self, size: int, captions=1, rivals=0, pool: int | None = None, doubles=False, seed=0):
+        self.pictures, self.captions, self.rivals, self.pool = size, captions, rivals, pool
+        self.doubles, self.seed, self.size = doubles, seed, size * captions
+        self.facts = {"pictures": size, "captions": captions, "rivals": rivals, "pool": pool, "doubles": doubles}
+        self.facts |= {"seed": seed}
+        self.kept = _pool(seed, rivals, pool) if pool else None
 
     def __getitem__(self, i: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Batch i: pixels of shape (pictures, 3, 64, 64), and ids of shape (pictures, captions, tokens)."""
         items = range(i * self.pictures, (i + 1) * self.pictures)
         items = [item - item % 2 for item in items] if self.doubles else items
-        seen = [_scene(self.seed, item % self.pool if self.pool else item) for item in items]
+        seen = [_scene(self.seed, self.rivals, item % self.pool if self.pool else item) for item in items]
         said = []
         for scene, item in zip(seen, items, strict=True):
             dice = dice_for("said", "train", self.seed, item)
@@ -53,13 +56,31 @@ class MuseumPairs:
         return clip.pixel_values(images), ids.unflatten(0, (self.pictures, self.captions))
 
 
-def _scene(seed: int, item: int) -> scenes.Scene:
-    return scenes.sample(dice_for("pairs", "train", seed, item))
+def _scene(seed: int, rivals: int, item: int) -> scenes.Scene:
+    family, member = divmod(item, 1 + rivals)
+    scene = scenes.sample(dice_for("pairs", "train", seed, family))
+    return rival(scene, dice_for("rivals", "train", seed, item)) if member else scene
+
+
+def rival(scene: scenes.Scene, dice: Dice) -> scenes.Scene:
+    """The scene with one thing changed: a colour, shape, size or place, or two objects have exchanged theirs."""
+    while True:
+        things, i = list(scene.objects), dice.below(len(scene.objects))
+        fields = dice.choice((("colour",), ("shape",), ("size",), ("row", "column")))
+        other = scenes.sample(dice).objects[0] if dice.below(2) else dice.choice(things)
+        mine, theirs = ({name: getattr(thing, name) for name in fields} for thing in (things[i], other))
+        if other in things:
+            things[things.index(other)] = replace(other, **mine)
+        things[i] = replace(things[i], **theirs)
+        apart = len({thing.cell for thing in things}) == len(things)
+        known = all((thing.colour, thing.shape) in TRAIN_PAIRS for thing in things)
+        if set(things) != set(scene.objects) and apart and known:
+            return scenes.Scene(tuple(things), dice.below(2**48))
 
 
 @lru_cache(maxsize=1)
-def _pool(seed: int, number: int) -> np.ndarray:
-    return render([_scene(seed, item) for item in range(number)])
+def _pool(seed: int, rivals: int, number: int) -> np.ndarray:
+    return render([_scene(seed, rivals, item) for item in range(number)])
 
 
 def loss(model: clip.CLIP, batch: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:

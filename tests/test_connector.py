@@ -1,0 +1,265 @@
+"""Connectors are those of transformers, pictures stand where their tokens were, and wrong prompts are refused."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+import transformers
+from transformers.modeling_outputs import BaseModelOutputWithPooling
+from transformers.models.blip_2.configuration_blip_2 import Blip2QFormerConfig
+from transformers.models.blip_2.modeling_blip_2 import Blip2QFormerModel
+from transformers.models.idefics.configuration_idefics import IdeficsConfig
+from transformers.models.idefics.perceiver import IdeficsPerceiverResampler
+
+from fmnotes import clip, generation
+from fmnotes.connector import KINDS, MLP, ConnectorConfig, QFormer, Resampler, VisionLanguageModel
+from fmnotes.gpt2 import GPT2, GPT2Config
+from fmnotes.gpt2.loss import IGNORE
+
+VISION = clip.CLIPConfig(24, 3, 3, 24, 1, 3, 16, image_size=32, vocab_size=97, eos_token_id=95, pad_token_id=96)
+TEXT = GPT2Config(vocab_size=50, context_length=64, d_model=32, n_layer=2, n_head=4)
+SHAPE = ConnectorConfig("mlp", 24, 32, 16, n_queries=5, n_layer=2, n_head=3)
+IMAGE = 48
+
+
+def randomised(module: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
+    g = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for p in module.parameters():
+            p.add_(0.3 * torch.randn(p.shape, generator=g))
+    return module.double().eval()
+
+
+def model(kind: str = "mlp", seed: int = 0) -> VisionLanguageModel:
+    torch.manual_seed(seed)
+    whole = VisionLanguageModel(clip.VisionTransformer(VISION), replace(SHAPE, kind=kind), GPT2(TEXT), IMAGE)
+    return randomised(whole, seed)
+
+
+def pixels(n: int) -> torch.Tensor:
+    return torch.randn(n, 3, 32, 32, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+
+
+def prompts(n: int, images: int, text: int = 6) -> torch.Tensor:
+    words = torch.randint(48, (n, text), generator=torch.Generator().manual_seed(2))
+    return torch.cat([torch.full((n, images), IMAGE), words], dim=1)
+
+
+# The connectors
+
+
+def test_the_mlp_is_llavas():
+    ours = randomised(MLP(SHAPE))
+    sizes = {"vision_config": {"model_type": "clip_vision_model", "hidden_size": 24}}
+    text = {"model_type": "llama", "hidden_size": 32, "num_attention_heads": 4, "num_hidden_layers": 1}
+    config = transformers.LlavaConfig(**sizes, text_config=text)
+    from transformers.models.llava.modeling_llava import LlavaMultiModalProjector
+
+    theirs = LlavaMultiModalProjector(config).double()
+    theirs.load_state_dict(ours.state_dict())
+    x = torch.randn(2, 16, 24, dtype=torch.float64)
+    torch.testing.assert_close(ours(x), theirs(x), rtol=0, atol=1e-12)
+
+
+def test_the_resampler_is_flamingos():
+    ours = randomised(Resampler(SHAPE))
+    config = IdeficsConfig(vision_config={"embed_dim": 24}, perceiver_config={"qk_layer_norms_perceiver": False})
+    theirs = IdeficsPerceiverResampler(config, 24, 2, 3, 8, 5).double().eval()
+    theirs.load_state_dict(ours.perceiver.state_dict())
+    x = torch.randn(2, 16, 24, dtype=torch.float64)
+    torch.testing.assert_close(ours.perceiver(x), theirs(x), rtol=0, atol=1e-12)
+    assert ours(x).shape == (2, 5, 32)
+
+
+def test_the_q_former_is_blip_2s():
+    ours = randomised(QFormer(SHAPE))
+    sizes = {"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 3, "intermediate_size": 96}
+    others = {"cross_attention_frequency": 1, "encoder_hidden_size": 24, "use_qformer_text_input": False}
+    theirs = Blip2QFormerModel(Blip2QFormerConfig(**sizes, **others, layer_norm_eps=1e-12)).double().eval()
+    theirs.load_state_dict(ours.qformer.state_dict())
+    x = torch.randn(2, 16, 24, dtype=torch.float64)
+    queries = ours.query_tokens.expand(2, -1, -1)
+    expected = theirs(query_embeds=queries, encoder_hidden_states=x).last_hidden_state
+    torch.testing.assert_close(ours.qformer(queries, x), expected, rtol=0, atol=1e-5)
+    assert ours(x).shape == (2, 5, 32)
+
+
+# The splice
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_pictures_stand_where_their_tokens_were(kind):
+    whole = model(kind)
+    n = whole.config.n_tokens
+    ids, patches = prompts(2, n), whole.patches(pixels(2))
+    ids = torch.cat([ids[:, -2:], ids[:, :-2]], dim=1)  # a picture in the middle
+    x = whole.inputs_embeds(ids, patches)
+    torch.testing.assert_close(x[:, 2 : 2 + n], whole.connector(patches))
+    torch.testing.assert_close(x[:, 2 + n :], whole.language.wte(ids[:, 2 + n :]))
+    torch.testing.assert_close(whole.inputs_embeds(ids[:, 2 + n :]), whole.language.wte(ids[:, 2 + n :]))
+
+
+def test_the_splice_is_llavas_and_the_loss_gpt2s():
+    """LlavaForConditionalGeneration around the same vectors, with a stub in the place of its picture tower."""
+    whole = model()
+    n, patches = whole.config.n_tokens, whole.patches(pixels(2))
+    ids = prompts(2, n)
+    vision = {"model_type": "clip_vision_model", "hidden_size": 24, "num_attention_heads": 3, "num_hidden_layers": 1}
+    vision |= {"intermediate_size": 48, "image_size": 32, "patch_size": 8}
+    text = {"model_type": "llama", "vocab_size": 50, "hidden_size": 32, "num_attention_heads": 4}
+    text |= {"num_hidden_layers": 1, "intermediate_size": 32}
+    config = transformers.LlavaConfig(vision_config=vision, text_config=text, image_token_index=IMAGE)
+    theirs = transformers.LlavaForConditionalGeneration(config).double().eval().model
+    theirs.get_input_embeddings().load_state_dict(whole.language.wte.state_dict())
+    theirs.multi_modal_projector.load_state_dict(whole.connector.state_dict())
+    states = (patches, torch.cat([patches[:, :1], patches], dim=1), patches)  # [-2], with a class token
+    theirs.vision_tower.forward = lambda *args, **kwargs: BaseModelOutputWithPooling(hidden_states=states)
+    seen = []
+    theirs.language_model.register_forward_pre_hook(lambda m, args, kwargs: seen.append(kwargs), with_kwargs=True)
+    theirs(input_ids=ids, pixel_values=pixels(2))
+    spliced = whole.inputs_embeds(ids, patches)
+    torch.testing.assert_close(spliced, seen[0]["inputs_embeds"], rtol=0, atol=1e-12)
+    targets = torch.cat([ids[:, 1:], torch.full((2, 1), IGNORE)], dim=1)
+    targets[:, : n + 2] = IGNORE
+    logits = whole.language.to_transformers()(inputs_embeds=spliced).logits
+    loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORE)
+    torch.testing.assert_close(whole.loss(ids, targets, patches), loss, rtol=0, atol=1e-10)
+
+
+def test_only_the_connector_learns_and_only_from_the_answer():
+    whole = model()
+    n = whole.config.n_tokens
+    ids, patches = prompts(2, n), whole.patches(pixels(2))
+    targets = torch.full_like(ids, IGNORE)
+    targets[:, -1] = 3
+    loss = whole.loss(ids, targets, patches)
+    loss.backward()
+    assert {name.split(".")[0] for name, p in whole.named_parameters() if p.grad is not None} == {"connector"}
+    logits = whole.language(inputs_embeds=whole.inputs_embeds(ids, patches))[:, -1]
+    torch.testing.assert_close(loss, torch.nn.functional.cross_entropy(logits, torch.tensor([3, 3])))
+
+
+def test_the_patches_come_from_the_block_before_the_last():
+    whole, x = model(), pixels(1)
+    hidden = whole.visual.blocks[2](torch.cat([torch.zeros(1, 1, 24).double(), whole.patches(x)], dim=1))
+    assert hidden.shape == (1, 17, 24)
+    class_token = whole.visual.blocks[:-1](whole.visual._embedded(x))[:, :1]
+    again = whole.visual.norm(whole.visual.blocks[2](torch.cat([class_token, whole.patches(x)], dim=1)))
+    torch.testing.assert_close(again, whole.visual(x))
+
+
+# Decoding
+
+
+def test_greedy_answers_are_those_without_a_cache():
+    whole = model()
+    ids, patches = prompts(3, whole.config.n_tokens), whole.patches(pixels(3))
+    found, x = whole.generate(ids, patches, 6), whole.inputs_embeds(ids, patches)
+    for _ in range(6):
+        token = whole.language(inputs_embeds=x)[:, -1].argmax(-1)
+        x = torch.cat([x, whole.language.wte(token)[:, None]], dim=1)
+        assert token.tolist() == [row.pop(0) for row in found]
+    first = whole.generate(ids[:1], patches[:1], 6)[0]
+    assert whole.generate(ids[:1], patches[:1], 6, stop=[first[2]])[0] == first[: first.index(first[2])]
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("beams", [1, 2, 5])
+def test_beam_search_is_that_of_transformers(seed, beams):
+    torch.manual_seed(seed)
+    language = randomised(GPT2(TEXT), seed)
+    prompt = [3, 1, 4]
+    stop = generation.generate(language, prompt, 3, temperature=0.0)[-1]
+    found = generation.beam_search(language, prompt, 7, beams, stop=[stop])
+    options = {"num_beams": beams, "do_sample": False, "max_new_tokens": 7, "length_penalty": 0.0}
+    options |= {"eos_token_id": stop, "pad_token_id": stop, "early_stopping": False}
+    theirs = language.to_transformers().generate(torch.tensor([prompt]), **options)[0, 3:].tolist()
+    assert found[0][0] == theirs[: theirs.index(stop) + 1 if stop in theirs else None]
+    ids = torch.tensor([prompt + found[0][0]])
+    logs = language(ids)[0, 2:-1].log_softmax(-1)
+    assert found[0][1] == pytest.approx(logs.gather(1, ids[0, 3:, None]).sum().item())
+    if beams == 1:
+        assert found[0][0] == generation.generate(language, prompt, 7, temperature=0.0, stop=[stop])[3:]
+
+
+def test_enough_beams_find_the_likeliest_of_all():
+    torch.manual_seed(0)
+    language = randomised(GPT2(replace(TEXT, vocab_size=4)))
+    found = generation.beam_search(language, [1], 3, 64)
+    every = torch.cartesian_prod(*[torch.arange(4)] * 3)
+    logs = language(torch.cat([torch.ones(64, 1, dtype=torch.long), every], dim=1))[:, :-1].log_softmax(-1)
+    totals = logs.gather(2, every[..., None]).sum((1, 2))
+    assert found[0][0] == every[totals.argmax()].tolist() and found[0][1] == pytest.approx(totals.max().item())
+
+
+def test_beams_start_from_a_cached_picture():
+    whole = model()
+    ids, patches = prompts(1, whole.config.n_tokens), whole.patches(pixels(1))
+    assert whole.generate(ids, patches, 5, beams=1) == whole.generate(ids, patches, 5)
+    best = whole.generate(ids, patches, 5, beams=4)[0]
+
+    def likelihood(tokens):
+        row = torch.cat([ids, torch.tensor([tokens])], dim=1)
+        logs = whole.language(inputs_embeds=whole.inputs_embeds(row, patches))[0, ids.shape[1] - 1 : -1].log_softmax(-1)
+        return logs.gather(1, torch.tensor(tokens)[:, None]).sum()
+
+    assert likelihood(best) >= likelihood(whole.generate(ids, patches, 5)[0]) - 1e-9
+    with pytest.raises(ValueError, match="beams must be 1 or more, not 0"):
+        generation.beam_search(whole.language, [1], 2, 0)
+
+
+# Files
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_saved_connector_opens_between_its_own_towers_only(kind, tmp_path):
+    whole = model(kind).float()
+    whole.save_pretrained(tmp_path)
+    again = VisionLanguageModel.from_pretrained(tmp_path, whole.visual, whole.language)
+    ids, patches = prompts(2, whole.config.n_tokens), whole.patches(pixels(2).float())
+    torch.testing.assert_close(again.inputs_embeds(ids, patches), whole.inputs_embeds(ids, patches))
+    other = model(kind, seed=1).float()
+    with pytest.raises(ValueError, match="trained for another vision tower of the same shape"):
+        VisionLanguageModel.from_pretrained(tmp_path, other.visual, whole.language)
+    with pytest.raises(ValueError, match="trained for another language tower of the same shape"):
+        VisionLanguageModel.from_pretrained(tmp_path, whole.visual, other.language)
+    wide = clip.VisionTransformer(replace(VISION, vision_d_model=48))
+    with pytest.raises(ValueError, match="made for other towers: its vision_d_model is 24, theirs is 48"):
+        VisionLanguageModel.from_pretrained(tmp_path, wide, whole.language)
+    (tmp_path / "model.safetensors").unlink()
+    with pytest.raises(FileNotFoundError, match="has no model.safetensors"):
+        VisionLanguageModel.from_pretrained(tmp_path, whole.visual, whole.language)
+
+
+# Bad input
+
+
+def test_prompts_and_pictures_must_match():
+    whole = model("qformer")
+    patches = whole.patches(pixels(2))
+    for ids, seen, message in (
+        (prompts(2, 5), None, "prompt 0 has image tokens, but there is no picture"),
+        (prompts(2, 0), patches, "prompt 0 came with a picture, but has no image tokens: it takes 5"),
+        (prompts(2, 10), patches, "prompt 0 has room for 2 pictures, 10 image tokens; one is read"),
+        (prompts(2, 4), patches, "prompt 0 has 4 image tokens; a picture of this connector takes 5"),
+        (prompts(3, 5), patches, "3 prompts came with 2 pictures"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            whole.inputs_embeds(ids, seen)
+    with pytest.raises(ValueError, match="a picture takes 5 and leaves 59: shorten the prompt"):
+        whole.generate(prompts(2, 5, 50), patches, 16)
+    with pytest.raises(ValueError, match="16 visual tokens leave no room for text in a context of 16"):
+        VisionLanguageModel(whole.visual, SHAPE, GPT2(replace(TEXT, context_length=16)), IMAGE)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"kind": "magic"}, "there is no connector 'magic'; there are linear, mlp, resampler, qformer"),
+        ({"n_queries": 0}, "n_queries must be a whole number from 1 up, not 0"),
+        ({"n_head": 5}, "vision_d_model = 24 must be a multiple of n_head = 5"),
+    ],
+)
+def test_bad_configurations_are_refused(change, message):
+    with pytest.raises(ValueError, match=message):
+        replace(SHAPE, **change)
