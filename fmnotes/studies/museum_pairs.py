@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from functools import lru_cache
 from itertools import islice
@@ -12,8 +13,13 @@ import torch
 from fmnotes import clip
 from fmnotes.museum import captions, ceiling, render, scenes
 from fmnotes.museum.dice import Dice
-from fmnotes.museum.world import TRAIN_PAIRS, dice_for
+from fmnotes.museum.world import dice_for
 from fmnotes.studies.museum_rows import tokenizer
+
+WORDS = {
+    word for phrases in (scenes.POSITIONS, scenes.RELATIONS, scenes.EXTREMES) for p in phrases for word in p.split()
+}
+SAYS_WHERE = re.compile(rf"\b({'|'.join(sorted(WORDS - {'a', 'at', 'in', 'of', 'on', 'the'}))})\b", re.IGNORECASE)
 
 
 class MuseumPairs:
@@ -25,7 +31,8 @@ class MuseumPairs:
     Args:
         size: pictures in a batch.
         captions: of each picture, drawn independently.
-        rivals: next to each scene stand so many that differ from it in one thing: the hard wrong answers.
+        where: so many of a picture's captions say where something stands; of the others about one in three does.
+        most: objects in a scene; the others are left away.
         pool: pictures there are; then they come again, with other captions. None: new ones for ever.
         doubles: every scene twice in a batch, drawn anew, with the same captions: wrong answers that are right.
         seed: pairs of different seeds share nothing.
@@ -33,22 +40,31 @@ class MuseumPairs:
 
     unit = "pairs"
 
-    def __init__(self, size: int, captions=1, rivals=0, pool: int | None = None, doubles=False, seed=0):
-        self.pictures, self.captions, self.rivals, self.pool = size, captions, rivals, pool
-        self.doubles, self.seed, self.size = doubles, seed, size * captions
-        self.facts = {"pictures": size, "captions": captions, "rivals": rivals, "pool": pool, "doubles": doubles}
-        self.facts |= {"seed": seed}
-        self.kept = _pool(seed, rivals, pool) if pool else None
+    def __init__(
+        self,
+        size: int,
+        captions: int = 1,
+        where: int = 0,
+        most: int = scenes.MOST_OBJECTS,
+        pool: int | None = None,
+        doubles: bool = False,
+        seed: int = 0,
+    ):
+        self.pictures, self.captions, self.where, self.most = size, captions, where, most
+        self.pool, self.doubles, self.seed, self.size = pool, doubles, seed, size * captions
+        names = ("pictures", "captions", "where", "most", "pool", "doubles", "seed")
+        self.facts = {name: getattr(self, name) for name in names}
+        self.kept = _pool(seed, most, pool) if pool else None
 
     def __getitem__(self, i: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Batch i: pixels of shape (pictures, 3, 64, 64), and ids of shape (pictures, captions, tokens)."""
         items = range(i * self.pictures, (i + 1) * self.pictures)
         items = [item - item % 2 for item in items] if self.doubles else items
-        seen = [_scene(self.seed, self.rivals, item % self.pool if self.pool else item) for item in items]
+        seen = [_scene(self.seed, self.most, item % self.pool if self.pool else item) for item in items]
         said = []
         for scene, item in zip(seen, items, strict=True):
             dice = dice_for("said", "train", self.seed, item)
-            said += [captions.sample(scene, dice) for _ in range(self.captions)]
+            said += [_caption(scene, dice, k < self.where) for k in range(self.captions)]
         if self.doubles:
             seen = [replace(scene, seed=scene.seed + n % 2) for n, scene in enumerate(seen)]
         images = render(seen) if self.kept is None or self.doubles else self.kept[[item % self.pool for item in items]]
@@ -56,31 +72,23 @@ class MuseumPairs:
         return clip.pixel_values(images), ids.unflatten(0, (self.pictures, self.captions))
 
 
-def _scene(seed: int, rivals: int, item: int) -> scenes.Scene:
-    family, member = divmod(item, 1 + rivals)
-    scene = scenes.sample(dice_for("pairs", "train", seed, family))
-    return rival(scene, dice_for("rivals", "train", seed, item)) if member else scene
+def _scene(seed: int, most: int, item: int) -> scenes.Scene:
+    scene = scenes.sample(dice_for("pairs", "train", seed, item))
+    return scenes.Scene(scene.objects[:most], scene.seed)
 
 
-def rival(scene: scenes.Scene, dice: Dice) -> scenes.Scene:
-    """The scene with one thing changed: a colour, shape, size or place, or two objects have exchanged theirs."""
-    while True:
-        things, i = list(scene.objects), dice.below(len(scene.objects))
-        fields = dice.choice((("colour",), ("shape",), ("size",), ("row", "column")))
-        other = scenes.sample(dice).objects[0] if dice.below(2) else dice.choice(things)
-        mine, theirs = ({name: getattr(thing, name) for name in fields} for thing in (things[i], other))
-        if other in things:
-            things[things.index(other)] = replace(other, **mine)
-        things[i] = replace(things[i], **theirs)
-        apart = len({thing.cell for thing in things}) == len(things)
-        known = all((thing.colour, thing.shape) in TRAIN_PAIRS for thing in things)
-        if set(things) != set(scene.objects) and apart and known:
-            return scenes.Scene(tuple(things), dice.below(2**48))
+def _caption(scene: scenes.Scene, dice: Dice, where: bool) -> str:
+    """A caption; one that says where something stands, if that is wanted and thirty draws bring one."""
+    for _ in range(30 if where else 1):
+        caption = captions.sample(scene, dice)
+        if SAYS_WHERE.search(caption):
+            break
+    return caption
 
 
 @lru_cache(maxsize=1)
-def _pool(seed: int, rivals: int, number: int) -> np.ndarray:
-    return render([_scene(seed, rivals, item) for item in range(number)])
+def _pool(seed: int, most: int, number: int) -> np.ndarray:
+    return render([_scene(seed, most, item) for item in range(number)])
 
 
 def loss(model: clip.CLIP, batch: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
