@@ -11,15 +11,18 @@ import pytest
 import torch
 import transformers
 
-from fmnotes import ROOT, clip, metrics, museum
+from fmnotes import ROOT, clip, connector, metrics, museum
 from fmnotes.gpt2 import GPT2, GPT2Config, token_losses
-from fmnotes.museum import prompt
+from fmnotes.gpt2.loss import IGNORE
+from fmnotes.museum import prompt, questions
 from fmnotes.studies import (
     clip_contrast,
     clip_museum,
     gpt2_museum,
     gpt2_nano,
+    museum_looks,
     museum_pairs,
+    museum_rows,
     nano,
     reading,
     training_grid,
@@ -367,3 +370,64 @@ def test_clip_museum_is_trained_in_stages_goes_on_and_ships(tmp_path, monkeypatc
     model = clip.CLIP.from_pretrained(clip_museum.SHIPPED)
     assert model.config == clip.CLIPConfig.quick()
     assert transformers.AutoTokenizer.from_pretrained(clip_museum.SHIPPED).eos_token == prompt.END
+
+
+# Connectors
+
+
+def looking(n_tokens: int) -> connector.VisionLanguageModel:
+    torch.manual_seed(0)
+    shape = connector.ConnectorConfig("qformer", 64, 64, 64, n_queries=n_tokens, n_layer=1, n_head=2)
+    visual, image = clip.CLIP(clip.CLIPConfig.quick()).visual, museum_rows.encoded(prompt.IMAGE)[0]
+    return connector.VisionLanguageModel(visual, shape, GPT2(GPT2Config.nano(context_length=96)), image).eval()
+
+
+@pytest.mark.parametrize("described", [False, True])
+def test_looks_hold_a_picture_a_prompt_and_the_answer_alone_as_target(described):
+    looks = museum_looks.MuseumLooks(5, 6, described, seed=1)
+    pixels, ids, targets = looks[2]
+    again = museum_looks.MuseumLooks(5, 6, described, seed=1)[2]
+    assert all(torch.equal(one, other) for one, other in zip(looks[2], again, strict=True))
+    assert pixels.shape == (6, 3, 64, 64) and ids.shape == targets.shape
+    words = museum_rows.tokenizer()
+    for row, target in zip(ids, targets, strict=True):
+        kept = target != IGNORE
+        first = int(kept.nonzero()[0, 0])
+        before, answer = words.decode(row[: first + 1].tolist()), words.decode(target[kept].tolist())
+        parsed = prompt.parse(before.removeprefix(prompt.END) + answer)
+        assert parsed.image_tokens == 5 and (parsed.question == museum_looks.DESCRIBE) == described
+        assert parsed.answer and answer.endswith(prompt.END)
+        assert torch.equal(row[1:][kept[:-1]][:1], target[kept][:1])  # what follows is what is to be said
+
+
+def test_padding_changes_neither_loss_nor_answers():
+    model, looks = looking(5), museum_looks.MuseumLooks(5, 4)
+    pixels, ids, targets = looks[0]
+    alone, counts = [], []
+    for n in range(4):
+        size = int((targets[n] != IGNORE).nonzero()[-1]) + 1
+        batch = pixels[n : n + 1], ids[n : n + 1, :size], targets[n : n + 1, :size]
+        alone.append(museum_looks.loss(model, batch).item())
+        counts.append(int((targets[n] != IGNORE).sum()))
+    whole = museum_looks.loss(model, (pixels, ids, targets)).item()
+    assert whole == pytest.approx(np.average(alone, weights=counts), abs=1e-5)
+    images, rows = museum_looks.exam("validation", 12)
+    asked = [row["question"] for row in rows]
+    together = museum_looks.answers(model, images, asked)
+    assert together == [museum_looks.answers(model, images[n : n + 1], [q])[0] for n, q in enumerate(asked)]
+    assert len(museum_looks.answers(model, None, asked)) == 12
+
+
+def test_the_exam_counts_right_answers_by_type(monkeypatch):
+    images, rows = museum_looks.exam("validation", 60)
+    seen = []
+
+    def said(model, shown, asked):
+        seen.append(shown)
+        return [row["answer"] if shown is images or n % 2 else "no idea" for n, row in enumerate(rows)]
+
+    monkeypatch.setattr(museum_looks, "answers", said)
+    found = museum_looks.examined(None, number=60)
+    assert found["validation, mean"] == 1.0 and 0.2 < found["validation, blind, mean"] < 0.8
+    assert {f"validation, {kind}" for kind in questions.TYPES} <= set(found)
+    assert (seen[1][1] == images[0]).all()

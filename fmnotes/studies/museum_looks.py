@@ -1,0 +1,117 @@
+"""Pictures of the museum with questions or captions, as prompts of a vision-language model, and an exam of it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from functools import lru_cache
+from itertools import islice
+
+import numpy as np
+import torch
+
+from fmnotes import clip
+from fmnotes.connector import VisionLanguageModel
+from fmnotes.gpt2.loss import IGNORE
+from fmnotes.museum import captions, prompt, questions, render, scenes
+from fmnotes.museum.world import dice_for
+from fmnotes.studies.museum_rows import encoded, tokenizer
+
+DESCRIBE = "What is in the picture?"  # the question to which a caption is the answer
+LONGEST = 12  # tokens of an answer
+
+
+def asked(question: str, image_tokens: int) -> list[int]:
+    """A prompt up to where the model is to answer."""
+    return [*encoded(prompt.END), *encoded(prompt.build(question, image_tokens=image_tokens))]
+
+
+class MuseumLooks:
+    """Batches of new pictures, each with a question and its answer, or with a caption: each a function of its number.
+
+    Args:
+        image_tokens: those of the connector.
+        size: pictures in a batch.
+        described: captions in the place of questions, for the first stage.
+        seed: batches of different seeds share nothing.
+    """
+
+    unit = "answers"
+
+    def __init__(self, image_tokens: int, size: int, described: bool = False, seed: int = 0):
+        self.image_tokens, self.size, self.described, self.seed = image_tokens, size, described, seed
+        self.facts = {"image_tokens": image_tokens, "size": size, "described": described, "seed": seed}
+
+    def __getitem__(self, i: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Batch i: pixels, ids and targets; of the targets, all but the answers' are IGNORE."""
+        rows, seen = [], []
+        for n in range(i * self.size, (i + 1) * self.size):
+            dice = dice_for("looks", "train", self.seed, n)
+            if self.described:
+                scene = scenes.sample(dice)
+                question, answer = DESCRIBE, captions.sample(scene, dice)
+            else:
+                question, answer, _, scene = questions.draw(dice, "train")
+            rows.append((asked(question, self.image_tokens), encoded(answer + prompt.END)))
+            seen.append(scene)
+        return clip.pixel_values(render(seen)), *laid_out(rows)
+
+
+def laid_out(rows: list[tuple[list[int], tuple[int, ...]]]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Prompts with their answers, filled up with padding: ids, and the targets of the answers."""
+    length = max(len(ask) + len(answer) for ask, answer in rows)
+    ids = np.full((len(rows), length), encoded(prompt.PAD)[0])
+    targets = np.full((len(rows), length), IGNORE)
+    for row, target, (ask, answer) in zip(ids, targets, rows, strict=True):
+        row[: len(ask) + len(answer)] = [*ask, *answer]
+        target[len(ask) - 1 : len(ask) + len(answer) - 1] = answer
+    return torch.from_numpy(ids)[:, :-1].contiguous(), torch.from_numpy(targets)[:, :-1].contiguous()
+
+
+def loss(model: VisionLanguageModel, batch: tuple[torch.Tensor, ...]) -> torch.Tensor:
+    """The mean loss of the answers' tokens."""
+    pixels, ids, targets = batch
+    return model.loss(ids, targets, model.patches(pixels))
+
+
+@torch.inference_mode()
+def answers(
+    model: VisionLanguageModel, images: np.ndarray | None, asked_of: list[str], batch_size: int = 64
+) -> list[str]:
+    """What the model answers to each question about the picture of the same number, or with no picture at all."""
+    tokens = 0 if images is None else model.config.n_tokens
+    prompts = [asked(question, tokens) for question in asked_of]
+    by_length = defaultdict(list)
+    for n, ids in enumerate(prompts):
+        by_length[len(ids)].append(n)
+    end, said = tokenizer().special_tokens[prompt.END], [""] * len(prompts)
+    for group in by_length.values():
+        for start in range(0, len(group), batch_size):
+            part = group[start : start + batch_size]
+            patches = None if images is None else model.patches(clip.pixel_values(images[part]))
+            found = model.generate(torch.tensor([prompts[n] for n in part]), patches, LONGEST, stop=[end])
+            for n, ids in zip(part, found, strict=True):
+                said[n] = tokenizer().decode(ids)
+    return said
+
+
+@lru_cache(maxsize=4)
+def exam(split: str, number: int) -> tuple[np.ndarray, list[dict]]:
+    """The first questions of a split with their pictures."""
+    rows = list(islice(questions.stream(split), number))
+    return render([scenes.Scene.from_row(row) for row in rows]), rows
+
+
+def examined(model: VisionLanguageModel, splits: tuple[str, ...] = ("validation",), number: int = 300) -> dict:
+    """The share of right answers by type and their mean over types; and blind, with the pictures of other questions."""
+    found = {}
+    for split in splits:
+        images, rows = exam(split, number)
+        for name, shown in ((split, images), (f"{split}, blind", np.roll(images, 1, axis=0))):
+            said = answers(model, shown, [row["question"] for row in rows])
+            right = defaultdict(list)
+            for row, answer in zip(rows, said, strict=True):
+                right[row["type"]].append(answer == row["answer"])
+            shares = {kind: float(np.mean(right[kind])) for kind in sorted(right)}
+            found |= {f"{name}, {kind}": share for kind, share in shares.items()}
+            found[f"{name}, mean"] = float(np.mean(list(shares.values())))
+    return found
