@@ -32,8 +32,10 @@ def randomised(module: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
 
 def model(kind: str = "mlp", seed: int = 0) -> VisionLanguageModel:
     torch.manual_seed(seed)
-    whole = VisionLanguageModel(clip.VisionTransformer(VISION), replace(SHAPE, kind=kind), GPT2(TEXT), IMAGE)
-    return randomised(whole, seed)
+    visual, language = randomised(clip.VisionTransformer(VISION), seed), randomised(GPT2(TEXT), seed)
+    whole = VisionLanguageModel(visual, replace(SHAPE, kind=kind), language, IMAGE)
+    randomised(whole.connector, seed)
+    return whole.eval()
 
 
 def pixels(n: int) -> torch.Tensor:
@@ -218,6 +220,10 @@ def test_a_saved_connector_opens_between_its_own_towers_only(kind, tmp_path):
     again = VisionLanguageModel.from_pretrained(tmp_path, whole.visual, whole.language)
     ids, patches = prompts(2, whole.config.n_tokens), whole.patches(pixels(2).float())
     torch.testing.assert_close(again.inputs_embeds(ids, patches), whole.inputs_embeds(ids, patches))
+    whole.language.wpe.weight.data.add_(1)  # as if it had been adapted since
+    whole.save_pretrained(tmp_path / "adapted")
+    assert (tmp_path / "adapted" / "config.json").read_text() == (tmp_path / "config.json").read_text()
+    whole.language.wpe.weight.data.sub_(1)
     other = model(kind, seed=1).float()
     with pytest.raises(ValueError, match="trained for another vision tower of the same shape"):
         VisionLanguageModel.from_pretrained(tmp_path, other.visual, whole.language)

@@ -59,6 +59,7 @@ class VisionLanguageModel(nn.Module):
         self.config, self.image_token_id = config, image_token_id
         self.visual, self.language = visual.requires_grad_(False), language.requires_grad_(False)
         self.connector = CLASSES[config.kind](config)
+        self.towers = {"vision": fingerprint(visual), "language": fingerprint(language)}  # before anything is adapted
 
     def patches(self, pixels: Float[Tensor, "n 3 height width"]) -> Float[Tensor, "n patches d_vision"]:
         """What the connector is given of pictures that `clip.pixel_values` has prepared."""
@@ -160,8 +161,7 @@ class VisionLanguageModel(nn.Module):
         state = self.connector.state_dict()
         state = {name: t.detach().to("cpu", dtype or t.dtype).contiguous() for name, t in state.items()}
         save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
-        towers = {"vision": fingerprint(self.visual), "language": fingerprint(self.language)}
-        content = {"model_type": MODEL_TYPE, "image_token_id": self.image_token_id, "towers": towers}
+        content = {"model_type": MODEL_TYPE, "image_token_id": self.image_token_id, "towers": self.towers}
         content |= asdict(self.config)
         (folder / "config.json").write_text(json.dumps(content, indent=2, sort_keys=True) + "\n")
 
@@ -183,11 +183,11 @@ class VisionLanguageModel(nn.Module):
             raise ValueError(f"{folder} holds another kind of model: its config.json does not say {MODEL_TYPE!r}")
         image, towers = content.pop("image_token_id"), content.pop("towers")
         model = cls(visual, ConnectorConfig(**content), language, image)
-        for name, tower in (("vision", visual), ("language", language)):
-            if fingerprint(tower) != towers[name]:
+        for name, mark in model.towers.items():
+            if mark != towers[name]:
                 raise ValueError(
                     f"{folder} was trained for another {name} tower of the same shape ({towers[name]}, this one is "
-                    f"{fingerprint(tower)}): load the one that its card names, or train a connector for this one"
+                    f"{mark}): load the one that its card names, or train a connector for this one"
                 )
         model.connector.load_state_dict(load_file(Path(folder) / "model.safetensors"))
         return model.eval()
