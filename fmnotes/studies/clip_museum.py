@@ -4,7 +4,8 @@
 
 Four blocks of the picture tower learn to see first, at a third of what twelve would cost: single objects, and where
 they stand, which a tower that tells pictures apart by colours and shapes hardly learns any more (the study's log). Then
-come scenes of several. Then the other blocks are put between the four (`deepened`), as blocks that change nothing.
+come scenes of several, in every other batch. Then the other blocks are put between the four (`deepened`), as blocks that
+change nothing.
 
 Stopped at any moment, the same command goes on where it was. After the last stage the model is written to
 `data/checkpoints/clip-museum`, in half precision and with its tokenizer.
@@ -34,7 +35,7 @@ class Stage:
     pictures: int  # in a batch
     captions: int  # of each picture
     where: int  # of these, how many say where something stands
-    most: int  # objects in a picture
+    alone: int  # of so many batches, one of single objects; 0: none
     steps: int
     rate: float
     last_rate: float
@@ -43,8 +44,8 @@ class Stage:
 
 STAGES = {
     "alone": Stage(4, 64, 4, 3, 1, 600, 3e-3, 3e-3, 200),
-    "several": Stage(4, 64, 4, 2, 4, 4000, 3e-3, 1e-3, 500),
-    "deep": Stage(12, 128, 4, 1, 4, 2000, 1.5e-3, 2e-5, 200),
+    "several": Stage(4, 64, 4, 3, 2, 5000, 3e-3, 1e-3, 500),
+    "deep": Stage(12, 128, 4, 1, 0, 2000, 1.5e-3, 2e-5, 200),
 }
 
 
@@ -86,7 +87,7 @@ def trained(name: str, before: clip.CLIP | None) -> clip.CLIP:
         eval_every=stage.every,
         save_every=stage.every,
     )
-    batches = MuseumPairs(stage.pictures, stage.captions, stage.where, stage.most, seed=list(STAGES).index(name))
+    batches = MuseumPairs(stage.pictures, stage.captions, stage.where, stage.alone, seed=list(STAGES).index(name))
     train(model, loss, batches, recipe, RUNS / name, evaluate=examined, optimizer=Muon)
     return model
 

@@ -32,7 +32,7 @@ class MuseumPairs:
         size: pictures in a batch.
         captions: of each picture, drawn independently.
         where: so many of a picture's captions say where something stands; of the others about one in three does.
-        most: objects in a scene; the others are left away.
+        alone: of so many batches one holds single objects only, the first of each scene; 0: none does.
         pool: pictures there are; then they come again, with other captions. None: new ones for ever.
         doubles: every scene twice in a batch, drawn anew, with the same captions: wrong answers that are right.
         seed: pairs of different seeds share nothing.
@@ -45,22 +45,24 @@ class MuseumPairs:
         size: int,
         captions: int = 1,
         where: int = 0,
-        most: int = scenes.MOST_OBJECTS,
+        alone: int = 0,
         pool: int | None = None,
         doubles: bool = False,
         seed: int = 0,
     ):
-        self.pictures, self.captions, self.where, self.most = size, captions, where, most
+        self.pictures, self.captions, self.where, self.alone = size, captions, where, alone
         self.pool, self.doubles, self.seed, self.size = pool, doubles, seed, size * captions
-        names = ("pictures", "captions", "where", "most", "pool", "doubles", "seed")
+        names = ("pictures", "captions", "where", "alone", "pool", "doubles", "seed")
         self.facts = {name: getattr(self, name) for name in names}
-        self.kept = _pool(seed, most, pool) if pool else None
+        self.kept = _pool(seed, pool) if pool else None
 
     def __getitem__(self, i: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Batch i: pixels of shape (pictures, 3, 64, 64), and ids of shape (pictures, captions, tokens)."""
         items = range(i * self.pictures, (i + 1) * self.pictures)
         items = [item - item % 2 for item in items] if self.doubles else items
-        seen = [_scene(self.seed, self.most, item % self.pool if self.pool else item) for item in items]
+        seen = [_scene(self.seed, item % self.pool if self.pool else item) for item in items]
+        if self.alone and i % self.alone == 0:
+            seen = [scenes.Scene(scene.objects[:1], scene.seed) for scene in seen]
         said = []
         for scene, item in zip(seen, items, strict=True):
             dice = dice_for("said", "train", self.seed, item)
@@ -72,9 +74,8 @@ class MuseumPairs:
         return clip.pixel_values(images), ids.unflatten(0, (self.pictures, self.captions))
 
 
-def _scene(seed: int, most: int, item: int) -> scenes.Scene:
-    scene = scenes.sample(dice_for("pairs", "train", seed, item))
-    return scenes.Scene(scene.objects[:most], scene.seed)
+def _scene(seed: int, item: int) -> scenes.Scene:
+    return scenes.sample(dice_for("pairs", "train", seed, item))
 
 
 def _caption(scene: scenes.Scene, dice: Dice, where: bool) -> str:
@@ -87,8 +88,8 @@ def _caption(scene: scenes.Scene, dice: Dice, where: bool) -> str:
 
 
 @lru_cache(maxsize=1)
-def _pool(seed: int, most: int, number: int) -> np.ndarray:
-    return render([_scene(seed, most, item) for item in range(number)])
+def _pool(seed: int, number: int) -> np.ndarray:
+    return render([_scene(seed, item) for item in range(number)])
 
 
 def loss(model: clip.CLIP, batch: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
