@@ -4,8 +4,8 @@
 
 Four blocks of the picture tower learn to see first, at a third of what twelve would cost: single objects, and where
 they stand, which a tower that tells pictures apart by colours and shapes hardly learns any more (the study's log). Then
-come scenes of several, in every other batch. Then the other blocks are put between the four (`deepened`), as blocks that
-change nothing.
+come scenes of several, in every other batch. Then the other blocks are put between the four (`deepened`), as blocks
+that change nothing.
 
 Stopped at any moment, the same command goes on where it was. After the last stage the model is written to
 `data/checkpoints/clip-museum`, in half precision and with its tokenizer.
