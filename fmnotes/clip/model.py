@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import asdict
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
+from fmnotes import weights
 from fmnotes.clip.config import CLIPConfig
 from fmnotes.clip.loss import info_nce
 from fmnotes.clip.text import TextEncoder
@@ -69,14 +69,7 @@ class CLIP(nn.Module):
 
     def save_pretrained(self, folder: str | Path, dtype: torch.dtype | None = None) -> None:
         """Write `config.json` and `model.safetensors`; the towers' parameters are named as in timm and transformers."""
-        from safetensors.torch import save_file
-
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        state = {name: t.detach().to("cpu", dtype or t.dtype).contiguous() for name, t in self.state_dict().items()}
-        save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
-        content = {"model_type": MODEL_TYPE} | asdict(self.config)
-        (folder / "config.json").write_text(json.dumps(content, indent=2, sort_keys=True) + "\n")
+        weights.write(folder, MODEL_TYPE, asdict(self.config), self.state_dict(), dtype)
 
     @classmethod
     def from_pretrained(cls, folder: str | Path) -> CLIP:
@@ -86,16 +79,9 @@ class CLIP(nn.Module):
             FileNotFoundError: if one of the two files is missing.
             ValueError: if it is another kind of model.
         """
-        from safetensors.torch import load_file
-
-        for file in ("config.json", "model.safetensors"):
-            if not (Path(folder) / file).is_file():
-                raise FileNotFoundError(f"{folder} has no {file}: it is no checkpoint of a CLIP in safetensors")
-        content = json.loads((Path(folder) / "config.json").read_text())
-        if content.pop("model_type", None) != MODEL_TYPE:
-            raise ValueError(f"{folder} is another kind of model: its config.json has no model_type {MODEL_TYPE!r}")
+        content, state = weights.read(folder, MODEL_TYPE)
         model = cls(CLIPConfig(**content))
-        model.load_state_dict({name: t.float() for name, t in load_file(Path(folder) / "model.safetensors").items()})
+        model.load_state_dict(state)
         return model
 
 

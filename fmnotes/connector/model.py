@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from fmnotes import generation
+from fmnotes import generation, weights
 from fmnotes.connector.config import ConnectorConfig
 from fmnotes.connector.connectors import CLASSES
 from fmnotes.gpt2 import GPT2, KVCache
@@ -154,16 +153,8 @@ class VisionLanguageModel(nn.Module):
 
     def save_pretrained(self, folder: str | Path, dtype: torch.dtype | None = None) -> None:
         """Write the connector: `config.json`, with a fingerprint of both towers, and `model.safetensors`."""
-        from safetensors.torch import save_file
-
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        state = self.connector.state_dict()
-        state = {name: t.detach().to("cpu", dtype or t.dtype).contiguous() for name, t in state.items()}
-        save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
-        content = {"model_type": MODEL_TYPE, "image_token_id": self.image_token_id, "towers": self.towers}
-        content |= asdict(self.config)
-        (folder / "config.json").write_text(json.dumps(content, indent=2, sort_keys=True) + "\n")
+        content = {"image_token_id": self.image_token_id, "towers": self.towers} | asdict(self.config)
+        weights.write(folder, MODEL_TYPE, content, self.connector.state_dict(), dtype)
 
     @classmethod
     def from_pretrained(cls, folder: str | Path, visual: VisionTransformer, language: GPT2) -> VisionLanguageModel:
@@ -173,14 +164,7 @@ class VisionLanguageModel(nn.Module):
             FileNotFoundError: if one of the two files is missing.
             ValueError: if it is another kind of model, or was trained for other towers.
         """
-        from safetensors.torch import load_file
-
-        for file in ("config.json", "model.safetensors"):
-            if not (Path(folder) / file).is_file():
-                raise FileNotFoundError(f"{folder} has no {file}: it is no checkpoint of a connector in safetensors")
-        content = json.loads((Path(folder) / "config.json").read_text())
-        if content.pop("model_type", None) != MODEL_TYPE:
-            raise ValueError(f"{folder} holds another kind of model: its config.json does not say {MODEL_TYPE!r}")
+        content, state = weights.read(folder, MODEL_TYPE)
         image, towers = content.pop("image_token_id"), content.pop("towers")
         model = cls(visual, ConnectorConfig(**content), language, image)
         for name, mark in model.towers.items():
@@ -189,7 +173,7 @@ class VisionLanguageModel(nn.Module):
                     f"{folder} was trained for another {name} tower of the same shape ({towers[name]}, this one is "
                     f"{mark}): load the one that its card names, or train a connector for this one"
                 )
-        model.connector.load_state_dict(load_file(Path(folder) / "model.safetensors"))
+        model.connector.load_state_dict(state)
         return model.eval()
 
 

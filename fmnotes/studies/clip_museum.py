@@ -44,7 +44,7 @@ class Stage:
 
 STAGES = {
     "alone": Stage(4, 64, 4, 3, 1, 600, 3e-3, 3e-3, 200),
-    "several": Stage(4, 64, 4, 3, 2, 5000, 3e-3, 1e-3, 500),
+    "several": Stage(4, 64, 4, 3, 2, 3500, 3e-3, 1e-3, 500),
     "deep": Stage(12, 128, 4, 1, 0, 2000, 1.5e-3, 2e-5, 200),
 }
 
