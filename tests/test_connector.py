@@ -145,7 +145,7 @@ def test_the_patches_come_from_the_block_before_the_last():
     whole, x = model(), pixels(1)
     hidden = whole.visual.blocks[2](torch.cat([torch.zeros(1, 1, 24).double(), whole.patches(x)], dim=1))
     assert hidden.shape == (1, 17, 24)
-    class_token = whole.visual.blocks[:-1](whole.visual._embedded(x))[:, :1]
+    class_token = whole.visual.blocks[:-1](whole.visual.embedded(x))[:, :1]
     again = whole.visual.norm(whole.visual.blocks[2](torch.cat([class_token, whole.patches(x)], dim=1)))
     torch.testing.assert_close(again, whole.visual(x))
 

@@ -20,6 +20,7 @@ from fmnotes.studies import (
     clip_museum,
     gpt2_museum,
     gpt2_nano,
+    museum_captioner,
     museum_looks,
     museum_pairs,
     museum_rows,
@@ -354,15 +355,20 @@ def test_a_deepened_tower_sees_the_same_and_all_its_blocks_learn():
 
 def test_clip_museum_is_trained_in_stages_goes_on_and_ships(tmp_path, monkeypatch):
     stage = clip_museum.Stage(2, 4, 2, 1, 0, 3, 1e-2, 1e-3, 2)
-    stages = {"shallow": stage, "deep": replace(stage, n_layer=4, steps=2)}
+    told = replace(stage, told=True)
+    stages = {"shallow": stage, "told": told, "deep": replace(told, n_layer=4, steps=2)}
     fixed = {"STAGES": stages, "SHIPPED": tmp_path / "shipped", "RUNS": tmp_path / "runs"}
     fixed |= {"examined": lambda model: {"scale": model.scale.item()}}
     for name, value in fixed.items():
         monkeypatch.setattr(clip_museum, name, value)
     monkeypatch.setattr(clip.CLIPConfig, "tiny", clip.CLIPConfig.quick)
-    monkeypatch.setattr(sys, "argv", ["clip_museum", "shallow"])
-    clip_museum.main()
+    for last in ("shallow", "told"):
+        monkeypatch.setattr(sys, "argv", ["clip_museum", last])
+        clip_museum.main()
     assert not clip_museum.SHIPPED.exists()
+    left = clip_museum.finished("told")
+    begun = clip_museum.start(stages["deep"], left)
+    assert begun.captioner is left.captioner and begun.config.vision_n_layer == 4
     monkeypatch.setattr(sys, "argv", ["clip_museum"])
     clip_museum.main()
     lines = read_metrics(tmp_path / "runs" / "deep" / "metrics.jsonl")
@@ -370,6 +376,38 @@ def test_clip_museum_is_trained_in_stages_goes_on_and_ships(tmp_path, monkeypatc
     model = clip.CLIP.from_pretrained(clip_museum.SHIPPED)
     assert model.config == clip.CLIPConfig.quick()
     assert transformers.AutoTokenizer.from_pretrained(clip_museum.SHIPPED).eos_token == prompt.END
+
+
+def told() -> tuple[museum_captioner.Told, tuple[torch.Tensor, torch.Tensor]]:
+    torch.manual_seed(0)
+    model = museum_captioner.Told(clip.CLIP(clip.CLIPConfig.quick())).double()
+    pixels, ids = museum_pairs.MuseumPairs(3, 2, seed=5)[0]
+    return model, (pixels.double(), ids)
+
+
+def test_a_captioner_does_not_see_what_comes_later_and_sees_its_own_picture_alone():
+    model, (pixels, ids) = told()
+    patches = model.towers.visual.patches(pixels)
+    logits = model.captioner(ids, patches).unflatten(0, ids.shape[:2])
+    later = ids.clone()
+    later[:, :, 4:] = 7
+    torch.testing.assert_close(model.captioner(later, patches).unflatten(0, ids.shape[:2])[:, :, :5], logits[:, :, :5])
+    other = patches.clone()
+    other[1] = other[1].flip(-1)
+    seen = model.captioner(ids, other).unflatten(0, ids.shape[:2])
+    torch.testing.assert_close(seen[[0, 2]], logits[[0, 2]])
+    assert (seen[1] - logits[1]).abs().flatten(1).max(1).values.min() > 1e-6  # both captions of that picture
+
+
+def test_told_towers_pay_for_the_choice_and_for_the_telling():
+    model, (pixels, ids) = told()
+    telling = model.captioner.loss(ids, model.towers.visual.patches(pixels))
+    contrast = museum_pairs.loss(model.towers, (pixels, ids))
+    torch.testing.assert_close(museum_captioner.loss(model, (pixels, ids)), contrast + telling)
+    rows = [row[: int((row != 4091).sum())] for row in ids.flatten(0, 1)]
+    logits = model.captioner(ids, model.towers.visual.patches(pixels)).log_softmax(-1)
+    of_each = [-scores[range(len(row)), row] for scores, row in zip(logits, rows, strict=True)]
+    torch.testing.assert_close(telling, torch.cat(of_each).mean())
 
 
 # Connectors

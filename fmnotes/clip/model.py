@@ -34,7 +34,7 @@ class CLIP(nn.Module):
         self.visual_projection = nn.Linear(config.vision_d_model, config.embed_dim, bias=False)
         self.text_projection = nn.Linear(config.text_d_model, config.embed_dim, bias=False)
         self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))  # its logarithm, as in CLIP
-        self.apply(_start)
+        self.apply(start)
 
     @property
     def scale(self) -> Float[Tensor, ""]:
@@ -98,7 +98,7 @@ def unit(x: Float[Tensor, "n e"]) -> Float[Tensor, "n e"]:
     return x / length
 
 
-def _start(module: nn.Module) -> None:
+def start(module: nn.Module) -> None:
     """Tables normal with a standard deviation of 0.02; linear maps such that they keep the size of what they read.
 
     BERT and timm draw the maps with 0.02, too. In towers as narrow as these all pictures then start at nearly the same

@@ -77,13 +77,14 @@ class VisionTransformer(nn.Module):
         Raises:
             ValueError: if the pictures have another size, or are not prepared by `pixel_values`.
         """
-        return self.norm(self.blocks(self._embedded(pixels)))
+        return self.norm(self.blocks(self.embedded(pixels)))
 
     def patches(self, pixels: Float[Tensor, "n 3 height width"]) -> Float[Tensor, "n patches d"]:
         """The patches' vectors before the last block, which serves the class token alone (Liu et al. 2023)."""
-        return self.blocks[:-1](self._embedded(pixels))[:, 1:]
+        return self.blocks[:-1](self.embedded(pixels))[:, 1:]
 
-    def _embedded(self, pixels: Float[Tensor, "n 3 height width"]) -> Float[Tensor, "n tokens d"]:
+    def embedded(self, pixels: Float[Tensor, "n 3 height width"]) -> Float[Tensor, "n tokens d"]:
+        """What the first block reads: the class token and the patches, each with its place."""
         size = self.config.image_size
         if pixels.shape[1:] != (3, size, size) or not pixels.is_floating_point():
             raise ValueError(

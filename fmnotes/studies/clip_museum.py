@@ -4,8 +4,9 @@
 
 Four blocks of the picture tower learn to see first, at a third of what twelve would cost: single objects, and where
 they stand, which a tower that tells pictures apart by colours and shapes hardly learns any more (the study's log). Then
-come scenes of several, in every other batch. Then the other blocks are put between the four (`deepened`), as blocks
-that change nothing.
+come scenes of several, in every other batch. Then the patches get a second teacher, who makes them tell the captions
+word by word (`museum_captioner`). Then the other blocks are put between the four (`deepened`), as blocks that change
+nothing.
 
 Stopped at any moment, the same command goes on where it was. After the last stage the model is written to
 `data/checkpoints/clip-museum`, in half precision and with its tokenizer.
@@ -19,6 +20,8 @@ from safetensors.torch import load_model
 from torch import nn
 
 from fmnotes import ROOT, clip
+from fmnotes.studies import museum_captioner
+from fmnotes.studies.museum_captioner import Told
 from fmnotes.studies.museum_pairs import MuseumPairs, examined, loss
 from fmnotes.studies.museum_rows import tokenizer
 from fmnotes.training import Muon, TrainingConfig, latest_checkpoint, train
@@ -40,12 +43,14 @@ class Stage:
     rate: float
     last_rate: float
     every: int  # steps between two looks and checkpoints
+    told: bool = False  # whether the patches must tell the captions, too
 
 
 STAGES = {
     "alone": Stage(4, 64, 4, 3, 1, 600, 3e-3, 3e-3, 200),
     "several": Stage(4, 64, 4, 3, 2, 3500, 3e-3, 1e-3, 500),
-    "deep": Stage(12, 128, 4, 1, 0, 2000, 1.5e-3, 2e-5, 200),
+    "told": Stage(4, 64, 4, 3, 4, 800, 2e-3, 1e-3, 200, told=True),
+    "deep": Stage(12, 128, 4, 2, 0, 1500, 1.5e-3, 2e-5, 100, told=True),
 }
 
 
@@ -72,11 +77,11 @@ def deepened(model: clip.CLIP, n_layer: int) -> clip.CLIP:
     return new
 
 
-def trained(name: str, before: clip.CLIP | None) -> clip.CLIP:
+def trained(name: str, before: clip.CLIP | Told | None) -> clip.CLIP | Told:
     """Train a stage to its end, or go on with it, from the model that the stage before has left."""
     stage = STAGES[name]
     torch.manual_seed(0)
-    model = clip.CLIP(config(stage.n_layer)) if before is None else deepened(before, stage.n_layer)
+    model = start(stage, before)
     recipe = TrainingConfig(
         stage.steps,
         stage.rate,
@@ -88,16 +93,36 @@ def trained(name: str, before: clip.CLIP | None) -> clip.CLIP:
         save_every=stage.every,
     )
     batches = MuseumPairs(stage.pictures, stage.captions, stage.where, stage.alone, seed=list(STAGES).index(name))
-    train(model, loss, batches, recipe, RUNS / name, evaluate=examined, optimizer=Muon)
+    step_loss = museum_captioner.loss if stage.told else loss
+    train(model, step_loss, batches, recipe, RUNS / name, evaluate=lambda m: examined(towers(m)), optimizer=Muon)
     return model
 
 
-def finished(name: str) -> clip.CLIP | None:
+def start(stage: Stage, before: clip.CLIP | Told | None) -> clip.CLIP | Told:
+    """The model that a stage begins with: the one before, deeper or with a captioner if the stage wants it so."""
+    if before is None:
+        return clip.CLIP(config(stage.n_layer))
+    deep = deepened(towers(before), stage.n_layer)
+    if not stage.told:
+        return deep
+    model = Told(deep)
+    if isinstance(before, Told):
+        model.captioner = before.captioner
+    return model
+
+
+def towers(model: clip.CLIP | Told) -> clip.CLIP:
+    """The model without its captioner."""
+    return model.towers if isinstance(model, Told) else model
+
+
+def finished(name: str) -> clip.CLIP | Told | None:
     """The model at the end of a stage; None if it is not there yet."""
     folder = latest_checkpoint(RUNS / name) if (RUNS / name).exists() else None
     if folder is None or folder.name != f"step-{STAGES[name].steps:08d}":
         return None
     model = clip.CLIP(config(STAGES[name].n_layer))
+    model = Told(model) if STAGES[name].told else model
     load_model(model, folder / "model.safetensors")
     return model
 
@@ -109,7 +134,7 @@ def main() -> None:
     for name in list(STAGES)[: list(STAGES).index(last) + 1]:
         model = finished(name) or trained(name, model)
     if name == list(STAGES)[-1]:
-        model.save_pretrained(SHIPPED, torch.float16)
+        towers(model).save_pretrained(SHIPPED, torch.float16)
         tokenizer().save_pretrained(SHIPPED)
 
 
