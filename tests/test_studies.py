@@ -340,6 +340,17 @@ def test_the_study_of_contrast_runs_and_goes_on(tmp_path, monkeypatch):
     assert (tmp_path / "study" / "curves.json").read_text() == written
 
 
+def test_the_committed_curves_of_contrast_are_those_of_the_committed_arms():
+    found = json.loads((clip_contrast.STUDY / "curves.json").read_text())
+    assert found["pairs"] == clip_contrast.PAIRS and list(found["arms"]) == list(clip_contrast.ARMS)
+    key, best = "validation, caption to scene, recall@1", found["ceiling"]["caption to scene"]["recall@1"]
+    for name, arm in found["arms"].items():
+        assert arm["arm"] == vars(clip_contrast.ARMS[name]) and len(arm["seeds"]) == clip_contrast.SEEDS
+        last = [seed[key][-1] for seed in arm["seeds"]]
+        interval = metrics.seed_interval(last)._asdict()
+        assert max(last) < best and arm["recall@1"] == {key: round(value, 4) for key, value in interval.items()}
+
+
 def test_a_deepened_tower_sees_the_same_and_all_its_blocks_learn():
     torch.manual_seed(0)
     small = replace(clip.CLIPConfig.quick(), vision_n_layer=2)

@@ -50,7 +50,7 @@ STAGES = {
     "alone": Stage(4, 64, 4, 3, 1, 600, 3e-3, 3e-3, 200),
     "several": Stage(4, 64, 4, 3, 2, 3500, 3e-3, 1e-3, 500),
     "told": Stage(4, 64, 4, 3, 4, 800, 2e-3, 1e-3, 200, told=True),
-    "deep": Stage(12, 128, 4, 2, 0, 1500, 1.5e-3, 2e-5, 100, told=True),
+    "deep": Stage(12, 64, 4, 1, 0, 1600, 1.2e-3, 2e-5, 200, told=True),
 }
 
 
