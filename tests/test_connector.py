@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 import transformers
+from torch.utils.flop_counter import FlopCounterMode
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.models.blip_2.configuration_blip_2 import Blip2QFormerConfig
 from transformers.models.blip_2.modeling_blip_2 import Blip2QFormerModel
@@ -84,6 +85,26 @@ def test_the_q_former_is_blip_2s():
     expected = theirs(query_embeds=queries, encoder_hidden_states=x).last_hidden_state
     torch.testing.assert_close(ours.qformer(queries, x), expected, rtol=0, atol=1e-5)
     assert ours(x).shape == (2, 5, 32)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_operations_are_those_that_torch_counts(kind, monkeypatch):
+    def written_out(q, k, v, is_causal=False, **_):
+        return (q @ k.mT).softmax(-1) @ v  # the counter leaves out the fused kernel for CPUs
+
+    monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", written_out)
+    whole = model(kind).requires_grad_(False)
+    ids, x = prompts(1, whole.config.n_tokens), pixels(1)
+    said = whole.flops(ids.shape[1], 4)
+    with FlopCounterMode(display=False) as counter:
+        patches = whole.patches(x)
+    assert counter.get_total_flops() == said["vision"]
+    with FlopCounterMode(display=False) as counter:
+        whole.connector(patches)
+    assert counter.get_total_flops() == said["connector"]
+    with FlopCounterMode(display=False) as counter:
+        whole.generate(ids, patches, 4)
+    assert counter.get_total_flops() == said["connector"] + said["language"]
 
 
 # The splice

@@ -53,3 +53,13 @@ class CLIPConfig:
     def n_patches(self) -> int:
         """Patches of a picture: (image size / patch size)²."""
         return (self.image_size // self.patch_size) ** 2
+
+    def vision_flops(self, n_layer: int | None = None) -> int:
+        """Floating-point operations of the picture tower for one picture, two a multiply-add; of its first blocks only.
+
+        2 P 3S² D for patches of S × S pixels, and 24 T D² + 4 T² D for each block of T = P + 1 tokens; norms and
+        activations are left out.
+        """
+        d, tokens = self.vision_d_model, self.n_patches + 1
+        layers = self.vision_n_layer if n_layer is None else n_layer
+        return 6 * self.n_patches * self.patch_size**2 * d + layers * (24 * tokens * d * d + 4 * tokens**2 * d)

@@ -56,7 +56,7 @@ def _paired(images: Tensor, texts: Tensor) -> Tensor:
         )
     if len(images) < 2:
         raise ValueError(
-            "a batch of one pair teaches nothing: with no other to choose from, the loss is 0 whatever it is"
+            "a batch of one pair teaches nothing: with no other to choose from, the loss is 0 for any towers"
         )
     return texts
 

@@ -36,3 +36,18 @@ class ConnectorConfig:
     def n_tokens(self) -> int:
         """Visual tokens: what a picture takes of the language model's context."""
         return self.n_patches if self.kind in ("linear", "mlp") else self.n_queries
+
+    @property
+    def flops(self) -> int:
+        """Floating-point operations for one picture, two a multiply-add; norms and activations are left out."""
+        d, e, p, q = self.vision_d_model, self.text_d_model, self.n_patches, self.n_queries
+        if self.kind == "linear":
+            return 2 * p * d * e
+        if self.kind == "mlp":
+            return 2 * p * e * (d + e)
+        inner = 2 * q * 8 * d * d  # the two maps behind the attention
+        if self.kind == "resampler":
+            looking = 2 * (2 * q + 2 * (p + q)) * d * d + 4 * q * (p + q) * d
+        else:
+            looking = 2 * (4 * q + 2 * q + 2 * p) * d * d + 4 * q * (q + p) * d  # at each other, then at the patches
+        return self.n_layer * (looking + inner) + 2 * q * d * e

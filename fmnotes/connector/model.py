@@ -151,6 +151,22 @@ class VisionLanguageModel(nn.Module):
         ends = [next((i for i, token in enumerate(row) if token in stop), len(row)) for row in rows]
         return [row[:end] for row, end in zip(rows, ends, strict=True)]
 
+    def flops(self, prompt: int, answer: int) -> dict[str, int]:
+        """Floating-point operations of one greedy answer with the picture cached, for each of the three parts.
+
+        Args:
+            prompt: tokens of it, with the picture's.
+            answer: tokens that are said.
+        """
+        vision, text = self.visual.config, self.language.config
+        read, width = prompt - 1, text.d_model * text.n_layer  # the last token of the prompt is the first step
+        steps = sum(text.flops_per_token(read + said) for said in range(1, answer + 1))
+        return {
+            "vision": vision.vision_flops(vision.vision_n_layer - 1),
+            "connector": self.config.flops,
+            "language": read * (24 * width * text.d_model + 4 * read * width) + steps,
+        }
+
     def save_pretrained(self, folder: str | Path, dtype: torch.dtype | None = None) -> None:
         """Write the connector: `config.json`, with a fingerprint of both towers, and `model.safetensors`."""
         content = {"image_token_id": self.image_token_id, "towers": self.towers} | asdict(self.config)
