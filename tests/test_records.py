@@ -239,7 +239,7 @@ def test_a_card_is_rendered_as_well(root):
     card = root / records.RENDERED[1]
     card.parent.mkdir(parents=True)
     card.write_text(README, encoding="utf-8")
-    assert records.render(root) == list(records.RENDERED) and records.check(root) == []
+    assert records.render(root) == list(records.RENDERED[:2]) and records.check(root) == []
     card.write_text(README, encoding="utf-8")
     assert records.check(root) == [
         f"{records.RENDERED[1]}: quick:bpe. is not what is recorded: `python -m fmnotes records render`"
