@@ -1,9 +1,8 @@
 """What the temperature and the size of the batch do to contrastive learning: the quick towers, three seeds.
 
 All runs see the same number of pairs, the same ones for each seed: 16,384 pictures three times, with a new caption each
-time. Beside recall: how close pairs come and how evenly
-the rest is spread (Wang and Isola 2020), the length of the gradient, and what it costs when a batch holds the same
-scene twice, so that a right answer counts as wrong.
+time. Beside recall: how close pairs come and how evenly the rest is spread (Wang and Isola 2020), the length of the
+gradient, and what it costs when a batch holds the same scene twice with the same caption.
 
     make study NAME=clip_contrast
 """
