@@ -2,9 +2,16 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
+import timm
 import torch
 import transformers
+from peft import PeftModel
+from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Whitespace
 from torch.utils.flop_counter import FlopCounterMode
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.models.blip_2.configuration_blip_2 import Blip2QFormerConfig
@@ -13,7 +20,8 @@ from transformers.models.idefics.configuration_idefics import IdeficsConfig
 from transformers.models.idefics.perceiver import IdeficsPerceiverResampler
 
 from fmnotes import clip, generation
-from fmnotes.connector import KINDS, MLP, ConnectorConfig, QFormer, Resampler, VisionLanguageModel
+from fmnotes.connector import KINDS, MLP, ConnectorConfig, QFormer, Resampler, VisionLanguageModel, from_towers
+from fmnotes.connector.model import fingerprint
 from fmnotes.gpt2 import GPT2, GPT2Config
 from fmnotes.gpt2.loss import IGNORE
 
@@ -290,3 +298,171 @@ def test_prompts_and_pictures_must_match():
 def test_bad_configurations_are_refused(change, message):
     with pytest.raises(ValueError, match=message):
         replace(SHAPE, **change)
+
+
+# The language model adapted
+
+
+def adapted(rank: int = 3) -> VisionLanguageModel:
+    whole = model()
+    whole.adapt(rank)
+    g = torch.Generator().manual_seed(4)
+    with torch.no_grad():
+        for name, p in whole.language.named_parameters():
+            if ".lora_" in name:
+                p.copy_(0.3 * torch.randn(p.shape, generator=g))
+    return whole
+
+
+def test_low_rank_updates_change_nothing_at_first_and_are_all_that_is_trained_of_the_language_model():
+    whole = model()
+    ids, patches, language = prompts(2, 16), whole.patches(pixels(2)), whole.language
+    before, weights = whole.loss(ids, ids, patches), fingerprint(language)
+    whole.adapt(3)
+    torch.testing.assert_close(whole.loss(ids, ids, patches), before, rtol=0, atol=0)
+    trained = {name for name, p in whole.named_parameters() if p.requires_grad}
+    assert {name.partition(".")[0] for name in trained} == {"connector", "language"}
+    assert all(".lora_" in name for name in trained if name.startswith("language"))
+    assert sum(".lora_" in name for name in trained) == 2 * 4 * TEXT.n_layer
+    assert whole.language is not language and fingerprint(language) == weights
+
+
+def test_a_low_rank_update_is_the_product_of_its_two_matrices():
+    whole, plain = adapted(), model()
+    with torch.no_grad():
+        for name, p in plain.language.named_parameters():
+            if p.ndim == 2 and name.startswith("h."):
+                layer = whole.language.get_submodule(name.removesuffix(".weight"))
+                p += 2 * layer.lora_B["default"].weight @ layer.lora_A["default"].weight
+    ids, patches = prompts(2, 16), plain.patches(pixels(2))
+    torch.testing.assert_close(whole.loss(ids, ids, patches), plain.loss(ids, ids, patches), rtol=0, atol=1e-12)
+
+
+def test_an_adapted_model_is_saved_and_read_and_peft_reads_it_too(tmp_path):
+    whole, plain = (m.float().double() for m in (adapted(), model()))  # numbers that the float32 read holds, too
+    whole.save_pretrained(tmp_path)
+    again = VisionLanguageModel.from_pretrained(tmp_path, plain.visual, plain.language).double()
+    ids, patches = prompts(2, 16), plain.patches(pixels(2))
+    torch.testing.assert_close(again.loss(ids, ids, patches), whole.loss(ids, ids, patches), rtol=0, atol=1e-12)
+    again.save_pretrained(tmp_path / "again")
+    for name in ("model.safetensors", "adapter_model.safetensors", "config.json"):
+        assert (tmp_path / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
+    theirs = PeftModel.from_pretrained(plain.language.to_transformers(), str(tmp_path)).double()
+    logits = whole.language(inputs_embeds=whole.inputs_embeds(ids, patches))
+    expected = theirs(inputs_embeds=whole.inputs_embeds(ids, patches)).logits
+    torch.testing.assert_close(logits, expected, rtol=0, atol=1e-5)
+
+
+def test_low_rank_updates_of_another_model_are_refused(tmp_path):
+    whole = adapted()
+    whole.save_pretrained(tmp_path)
+    tensors = load_file(tmp_path / "adapter_model.safetensors")
+    tensors.pop(next(iter(tensors)))
+    save_file(tensors, tmp_path / "adapter_model.safetensors")
+    with pytest.raises(ValueError, match="not those of this language model"):
+        VisionLanguageModel.from_pretrained(tmp_path, whole.visual, model().language)
+    (tmp_path / "adapter_model.safetensors").unlink()
+    with pytest.raises(FileNotFoundError, match=r"no adapter_model\.safetensors"):
+        VisionLanguageModel.from_pretrained(tmp_path, whole.visual, model().language)
+
+
+# Towers that others have trained
+
+
+@pytest.fixture(scope="module")
+def strangers(tmp_path_factory):
+    """Picture towers and language models with random weights, saved as on the hub."""
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("strangers")
+    sizes = {"img_size": 32, "patch_size": 8, "embed_dim": 24, "depth": 3, "num_heads": 3}
+    seeing = timm.create_model("vit_tiny_patch16_224", num_classes=0, **sizes)
+    seeing.pretrained_cfg |= {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
+    shape = {"hidden_size": 24, "num_hidden_layers": 3, "num_attention_heads": 3, "intermediate_size": 48}
+    clips = transformers.CLIPVisionModel(transformers.CLIPVisionConfig(**shape, image_size=32, patch_size=8))
+    gpt = transformers.GPT2LMHeadModel(
+        transformers.GPT2Config(vocab_size=8, n_positions=64, n_embd=32, n_layer=2, n_head=4)
+    )
+    shape = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48}
+    llama = transformers.LlamaForCausalLM(transformers.LlamaConfig(vocab_size=8, max_position_embeddings=64, **shape))
+    with torch.no_grad():
+        for model in (seeing, clips, gpt, llama):
+            for p in model.parameters():
+                p.add_(0.3 * torch.randn(p.shape))
+    timm.models.save_for_hf(seeing, folder / "timm", model_args=sizes, safe_serialization=True)
+    clips.save_pretrained(folder / "clip")
+    words = {word: number for number, word in enumerate(["<s>", "</s>", "a", "red", "star", "is", "there", "?"])}
+    tokenizer = Tokenizer(WordLevel(words, unk_token="?"))
+    tokenizer.pre_tokenizer = Whitespace()
+    for name, model in (("gpt2", gpt), ("llama", llama)):
+        model.save_pretrained(folder / name)
+        transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="</s>").save_pretrained(
+            folder / name
+        )
+    return folder, {"timm": seeing.eval(), "clip": clips.eval(), "gpt2": gpt.eval(), "llama": llama.eval()}
+
+
+@pytest.mark.parametrize("vision", ["timm", "clip"])
+@pytest.mark.parametrize("language", ["gpt2", "llama"])
+def test_any_pretrained_pair_goes_in_by_its_folders(strangers, vision, language, tmp_path):
+    folder, theirs = strangers
+    whole, words = from_towers(folder / vision, folder / language)
+    images = np.random.default_rng(1).integers(256, size=(2, 32, 32, 3), dtype=np.uint8)
+    patches = whole.patches(clip.pixel_values(images))
+    if vision == "timm":
+        mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+        seen = theirs["timm"].patch_embed(((torch.from_numpy(images) / 255 - mean) / std).permute(0, 3, 1, 2))
+        seen = theirs["timm"].norm_pre(theirs["timm"]._pos_embed(seen))
+        for block in theirs["timm"].blocks[:-1]:
+            seen = block(seen)
+        expected = seen[:, 1:]
+    else:
+        prepare = transformers.CLIPImageProcessor(do_resize=False, do_center_crop=False)
+        pixels = prepare(list(images), return_tensors="pt")["pixel_values"]
+        expected = theirs["clip"](pixels, output_hidden_states=True).hidden_states[-2][:, 1:]
+    torch.testing.assert_close(patches, expected, rtol=1e-4, atol=1e-4)
+    text = torch.tensor(words("is a red star there ?")["input_ids"]).expand(2, -1)
+    ids = torch.cat([torch.full((2, 16), whole.image_token_id), text], dim=1)
+    vectors = torch.cat([whole.connector(patches), theirs[language].get_input_embeddings()(text)], dim=1)
+    torch.testing.assert_close(whole.inputs_embeds(ids, patches), vectors)
+    targets = torch.cat([torch.full((2, 15), IGNORE), text, torch.full((2, 1), IGNORE)], dim=1)
+    labels = torch.cat([torch.full((2, 1), IGNORE), targets[:, :-1]], dim=1)  # transformers shifts them itself
+    loss = theirs[language](inputs_embeds=vectors, labels=labels).loss
+    torch.testing.assert_close(whole.loss(ids, targets, patches), loss)
+
+
+@pytest.mark.parametrize("language", ["gpt2", "llama"])
+def test_a_pretrained_pair_answers_as_step_by_step_and_is_adapted_saved_and_read(strangers, language, tmp_path):
+    folder, _ = strangers
+    whole, words = from_towers(folder / "timm", folder / language, "qformer", n_head=3)
+    images = np.random.default_rng(2).integers(256, size=(1, 32, 32, 3), dtype=np.uint8)
+    patches = whole.patches(clip.pixel_values(images))
+    ids = torch.cat([torch.full((1, 16), whole.image_token_id), torch.tensor([[5, 2, 3, 4]])], dim=1)
+    said, x = [], whole.inputs_embeds(ids, patches)
+    for _ in range(5):
+        said.append(int(whole.language.model(inputs_embeds=x).logits[0, -1].argmax()))
+        x = torch.cat([x, whole.language.wte(torch.tensor([said[-1:]]))], dim=1)
+    assert whole.generate(ids, patches, 5) == [said]
+    assert whole.generate(ids, patches, 5, stop=[said[1]]) == [said[: said.index(said[1])]]
+    assert len(whole.generate(ids, patches, 5, beams=3)[0]) == 5
+    whole.adapt(2)
+    with torch.no_grad():
+        for name, p in whole.language.named_parameters():
+            if ".lora_" in name:
+                p.copy_(0.3 * torch.randn(p.shape))
+    whole.save_pretrained(tmp_path)
+    again, _ = from_towers(folder / "timm", folder / language)
+    again = VisionLanguageModel.from_pretrained(tmp_path, again.visual, again.language)
+    ids, targets = torch.cat([ids, ids[:, -2:]], dim=1), torch.tensor([[IGNORE] * 19 + [3, 4, 1]])
+    torch.testing.assert_close(again.loss(ids, targets, patches), whole.loss(ids, targets, patches))
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(folder / language)
+    theirs = PeftModel.from_pretrained(theirs, str(tmp_path))
+    x = whole.inputs_embeds(ids, patches)
+    torch.testing.assert_close(theirs(inputs_embeds=x).logits, whole.language.model(inputs_embeds=x).logits)
+
+
+def test_towers_of_other_kinds_are_refused(strangers):
+    folder, _ = strangers
+    with pytest.raises(ValueError, match="is a 'gpt2'; a picture tower is a vision transformer of timm"):
+        from_towers(folder / "gpt2", folder / "llama")
+    with pytest.raises(FileNotFoundError, match="the hub did not give it"):
+        from_towers("nobody/nothing", folder / "llama")

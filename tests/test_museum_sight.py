@@ -442,6 +442,22 @@ def test_another_reader_gives_the_same_answer_to_every_question(asked):
         assert questions.answer(row["question"], scene) == row["answer"], row
 
 
+@given(any_scene(), st.integers(0, 2**32))
+@settings(deadline=None, max_examples=200)
+def test_another_question_about_any_scene_has_the_answer_that_another_reader_gives(scene, seed):
+    question, right, kind = questions.another(Dice(seed), scene)
+    assert execute(question, scene) == right and kind in questions.TYPES
+    assert questions.another(Dice(seed), scene) == (question, right, kind)
+
+
+def test_other_questions_are_of_every_type_and_seldom_the_same():
+    dice = Dice(3)
+    found = [questions.another(dice, scenes.sample(dice)) for _ in range(600)]
+    kinds = Counter(kind for _, _, kind in found)
+    assert min(kinds[kind] for kind in questions.TYPES) > 40
+    assert len({question for question, _, _ in found}) > 350
+
+
 def test_rows_tell_what_they_are_and_answers_are_short(asked):
     for row in asked[1]:
         assert row["needs"] == "sight" and row["type"] in questions.TYPES

@@ -432,21 +432,28 @@ def looking(n_tokens: int) -> connector.VisionLanguageModel:
 
 
 @pytest.mark.parametrize("described", [False, True])
-def test_looks_hold_a_picture_a_prompt_and_the_answer_alone_as_target(described):
-    looks = museum_looks.MuseumLooks(5, 6, described, seed=1)
+def test_looks_hold_a_picture_its_questions_and_the_answers_alone_as_targets(described):
+    looks = museum_looks.MuseumLooks(5, 6, described, turns=3, seed=1)
     pixels, ids, targets = looks[2]
-    again = museum_looks.MuseumLooks(5, 6, described, seed=1)[2]
+    again = museum_looks.MuseumLooks(5, 6, described, turns=3, seed=1)[2]
     assert all(torch.equal(one, other) for one, other in zip(looks[2], again, strict=True))
     assert pixels.shape == (6, 3, 64, 64) and ids.shape == targets.shape
-    words = museum_rows.tokenizer()
-    for row, target in zip(ids, targets, strict=True):
-        kept = target != IGNORE
-        first = int(kept.nonzero()[0, 0])
-        before, answer = words.decode(row[: first + 1].tolist()), words.decode(target[kept].tolist())
-        parsed = prompt.parse(before.removeprefix(prompt.END) + answer)
-        assert parsed.image_tokens == 5 and (parsed.question == museum_looks.DESCRIBE) == described
-        assert parsed.answer and answer.endswith(prompt.END)
-        assert torch.equal(row[1:][kept[:-1]][:1], target[kept][:1])  # what follows is what is to be said
+    words, kinds = museum_rows.tokenizer(), set()
+    for row, target in zip(ids.tolist(), targets.tolist(), strict=True):
+        last = max(place for place, token in enumerate(target) if token != IGNORE)
+        text = words.decode([*row[: last + 1], target[last]])
+        turns = text.removeprefix(prompt.END).split(prompt.END)[:-1]
+        assert len(turns) == 3
+        for number, turn in enumerate(turns):
+            parsed = prompt.parse(turn + prompt.END)
+            assert parsed.image_tokens == (0 if number else 5) and parsed.answer
+            assert (parsed.question == museum_looks.DESCRIBE) == described
+            kinds.add(parsed.question)
+        answers = "".join(prompt.parse(turn + prompt.END).answer + prompt.END for turn in turns)
+        assert words.decode([token for token in target if token != IGNORE]) == answers
+        shifted = [(token, following) for token, following in zip(target[:last], row[1:], strict=False)]
+        assert all(token in (IGNORE, following) for token, following in shifted)  # what follows is to be said
+    assert described or len(kinds) > 10
 
 
 def test_padding_changes_neither_loss_nor_answers():

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from fmnotes import generation, weights
+from fmnotes.connector import adapter
 from fmnotes.connector.config import ConnectorConfig
 from fmnotes.connector.connectors import CLASSES
 from fmnotes.gpt2 import GPT2, KVCache
@@ -31,7 +32,9 @@ class VisionLanguageModel(nn.Module):
     Both towers are frozen; to train one, turn its `requires_grad_` on again.
 
     Args:
-        visual: its blocks but the last one are used, without the class token: the last serves that token alone.
+        visual: its blocks but the last one are used, without the class token: the last serves that token alone. Ours, or
+            the `Eyes` of others.
+        language: ours, or a `CausalLM` of others.
         image_token_id: the token in whose place a picture's tokens are put, one for each.
 
     Raises:
@@ -60,6 +63,10 @@ class VisionLanguageModel(nn.Module):
         self.connector = CLASSES[config.kind](config)
         self.towers = {"vision": fingerprint(visual), "language": fingerprint(language)}  # before anything is adapted
 
+    def adapt(self, rank: int) -> None:
+        """Let the language model learn, too, by low-rank updates of its own copy; see `adapter.adapted`."""
+        self.language = adapter.adapted(self.language, rank)
+
     def patches(self, pixels: Float[Tensor, "n 3 height width"]) -> Float[Tensor, "n patches d_vision"]:
         """What the connector is given of pictures that `clip.pixel_values` has prepared."""
         return self.visual.patches(pixels)
@@ -74,7 +81,7 @@ class VisionLanguageModel(nn.Module):
         """
         places = ids == self.image_token_id
         self._check(places, patches)
-        x = self.language.wte(ids)
+        x = self.language.wte(ids.masked_fill(places, 0))  # the image token need not be of the vocabulary
         if patches is None:
             return x
         tokens = self.connector(patches).to(x.dtype)
@@ -141,6 +148,9 @@ class VisionLanguageModel(nn.Module):
 
         Prompts of a batch are equally long. Beam search takes one at a time.
         """
+        if not isinstance(self.language, GPT2):
+            rows = self.language.answers(self.inputs_embeds(ids, patches), max_new_tokens, stop, beams)
+            return self._up_to(stop, rows)
         last, cache = self.prefilled(ids, patches, max_new_tokens)
         if beams > 1:
             found = generation.beam_search(self.language, last, max_new_tokens, beams, stop=stop, cache=cache)
@@ -148,6 +158,10 @@ class VisionLanguageModel(nn.Module):
         else:
             options = {"temperature": 0.0, "stop": stop, "cache": cache}
             rows = generation.generate(self.language, last, max_new_tokens, **options)[:, 1:].tolist()
+        return self._up_to(stop, rows)
+
+    @staticmethod
+    def _up_to(stop: Sequence[int], rows: list[list[int]]) -> list[list[int]]:
         ends = [next((i for i, token in enumerate(row) if token in stop), len(row)) for row in rows]
         return [row[:end] for row, end in zip(rows, ends, strict=True)]
 
@@ -168,13 +182,18 @@ class VisionLanguageModel(nn.Module):
         }
 
     def save_pretrained(self, folder: str | Path, dtype: torch.dtype | None = None) -> None:
-        """Write the connector: `config.json`, with a fingerprint of both towers, and `model.safetensors`."""
+        """Write the connector: `config.json`, with a fingerprint of both towers, and `model.safetensors`.
+
+        And if the language model was adapted, its low-rank updates; see `adapter.write`.
+        """
         content = {"image_token_id": self.image_token_id, "towers": self.towers} | asdict(self.config)
         weights.write(folder, MODEL_TYPE, content, self.connector.state_dict(), dtype)
+        if hasattr(self.language, "peft_config"):
+            adapter.write(self.language, folder, dtype)
 
     @classmethod
     def from_pretrained(cls, folder: str | Path, visual: VisionTransformer, language: GPT2) -> VisionLanguageModel:
-        """Read what `save_pretrained` wrote, and put it between the same two towers.
+        """Read what `save_pretrained` wrote, and put it between the same two towers; low-rank updates are added.
 
         Raises:
             FileNotFoundError: if one of the two files is missing.
@@ -190,6 +209,8 @@ class VisionLanguageModel(nn.Module):
                     f"{mark}): load the one that its card names, or train a connector for this one"
                 )
         model.connector.load_state_dict(state)
+        if (Path(folder) / "adapter_config.json").is_file():
+            model.language = adapter.read(language, folder)
         return model.eval()
 
 

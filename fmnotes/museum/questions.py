@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from functools import lru_cache
 
 from fmnotes.museum.dice import Dice
-from fmnotes.museum.forms import FORMS, TYPES, Form, Pairs
-from fmnotes.museum.referents import referring_expression, resolve
+from fmnotes.museum.forms import FORMS, TYPES, Attribute, Form, Pairs
+from fmnotes.museum.referents import Description, referring_expression, resolve
 from fmnotes.museum.scenes import Scene, sample
 from fmnotes.museum.world import HELD_OUT_PAIRS, TRAIN_PAIRS, dice_for
 
-__all__ = ["TYPES", "answer", "choices", "draw", "logprob", "referring_expression", "resolve", "stream"]
+__all__ = ["TYPES", "another", "answer", "choices", "draw", "logprob", "referring_expression", "resolve", "stream"]
 
 
 @lru_cache(maxsize=65536)
@@ -58,6 +58,35 @@ def draw(dice: Dice, split: str) -> tuple[str, str, str, Scene]:
         if form.answer(scene, **slots) == wanted:
             return question, wanted, form.type, scene
     raise RuntimeError(f"no scene was found in which the answer to {question!r} is {wanted!r}")
+
+
+def another(dice: Dice, scene: Scene) -> tuple[str, str, str]:
+    """A question about a scene that is there already, its answer and its type: more turns about one picture.
+
+    Unlike those of `draw`, the answers are not evenly spread: they are what the scene makes them, so that one who has
+    not looked may do better than guess. To learn from, not to be examined with.
+    """
+    while True:
+        form = dice.choice(FORMS[dice.choice(TYPES)])
+        for _ in range(8):
+            question = form.say(dice, _about(dice, form, scene))
+            if (right := answer(question, scene)) is not None:
+                return question, right, form.type
+
+
+def _about(dice: Dice, form: Form, scene: Scene) -> dict:
+    """What a form asks about, with things of the scene in the place of those that it takes for granted."""
+    pairs = tuple(thing.pair for thing in scene.objects)
+    slots, order = form.ask(dice, dice.choice((pairs, TRAIN_PAIRS))), dice.shuffled(pairs)
+    if isinstance(form, Attribute):
+        beside, found, _ = slots["r"].rpartition(" the ")
+        return {"r": f"{beside} the {Description('', *order[0])}"} if found else slots
+    level = getattr(form, "level", "pair") or dice.choice(("pair", "colour", "shape"))
+    fields = {"pair": ("colour", "shape"), "colour": ("colour",), "shape": ("shape",)}[level]
+    names = [name for name in slots if name in ("r", "q")]
+    things = [Description("", *pair) for pair in order]
+    told = [Description(**{field: getattr(thing, field) for field in fields}) for thing in things]
+    return slots | {name: f"the {thing}" for name, thing in zip(names, told, strict=False)}
 
 
 def stream(split: str, seed: int = 0) -> Iterator[dict]:

@@ -26,45 +26,59 @@ def asked(question: str, image_tokens: int) -> list[int]:
 
 
 class MuseumLooks:
-    """Batches of new pictures, each with a question and its answer, or with a caption: each a function of its number.
+    """Batches of new pictures, each with questions and their answers, or with captions: each a function of its number.
+
+    All turns about a picture stand in one row (Liu et al. 2023, section 4.2): the picture is read once for all of them.
 
     Args:
         image_tokens: those of the connector.
         size: pictures in a batch.
         described: captions in the place of questions, for the first stage.
+        turns: questions, or captions, about each picture. The first question's answer cannot be guessed.
         seed: batches of different seeds share nothing.
     """
 
     unit = "answers"
 
-    def __init__(self, image_tokens: int, size: int, described: bool = False, seed: int = 0):
-        self.image_tokens, self.size, self.described, self.seed = image_tokens, size, described, seed
-        self.facts = {"image_tokens": image_tokens, "size": size, "described": described, "seed": seed}
+    def __init__(self, image_tokens: int, pictures: int, described: bool = False, turns: int = 1, seed: int = 0):
+        self.image_tokens, self.pictures, self.described = image_tokens, pictures, described
+        self.turns, self.seed, self.size = turns, seed, pictures * turns
+        self.facts = {"image_tokens": image_tokens, "pictures": pictures, "described": described}
+        self.facts |= {"turns": turns, "seed": seed}
 
     def __getitem__(self, i: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Batch i: pixels, ids and targets; of the targets, all but the answers' are IGNORE."""
-        rows, seen = [], []
-        for n in range(i * self.size, (i + 1) * self.size):
-            dice = dice_for("looks", "train", self.seed, n)
-            if self.described:
-                scene = scenes.sample(dice)
-                question, answer = DESCRIBE, captions.sample(scene, dice)
-            else:
-                question, answer, _, scene = questions.draw(dice, "train")
-            rows.append((asked(question, self.image_tokens), encoded(answer + prompt.END)))
-            seen.append(scene)
-        return clip.pixel_values(render(seen)), *laid_out(rows)
+        drawn = [self._drawn(n) for n in range(i * self.pictures, (i + 1) * self.pictures)]
+        rows = [row(turns, self.image_tokens) for _, turns in drawn]
+        return clip.pixel_values(render([scene for scene, _ in drawn])), *laid_out(rows)
+
+    def _drawn(self, n: int) -> tuple[scenes.Scene, list[tuple[str, str]]]:
+        dice = dice_for("looks", "train", self.seed, n)
+        if self.described:
+            scene = scenes.sample(dice)
+            return scene, [(DESCRIBE, captions.sample(scene, dice)) for _ in range(self.turns)]
+        question, answer, _, scene = questions.draw(dice, "train")
+        others = [questions.another(dice, scene)[:2] for _ in range(self.turns - 1)]
+        return scene, [(question, answer), *others]
 
 
-def laid_out(rows: list[tuple[list[int], tuple[int, ...]]]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Prompts with their answers, filled up with padding: ids, and the targets of the answers."""
-    length = max(len(ask) + len(answer) for ask, answer in rows)
-    ids = np.full((len(rows), length), encoded(prompt.PAD)[0])
-    targets = np.full((len(rows), length), IGNORE)
-    for row, target, (ask, answer) in zip(ids, targets, rows, strict=True):
-        row[: len(ask) + len(answer)] = [*ask, *answer]
-        target[len(ask) - 1 : len(ask) + len(answer) - 1] = answer
-    return torch.from_numpy(ids)[:, :-1].contiguous(), torch.from_numpy(targets)[:, :-1].contiguous()
+def row(turns: list[tuple[str, str]], image_tokens: int) -> tuple[list[int], list[int]]:
+    """Ids of a picture's questions with their answers, one after another, and their targets."""
+    ids, targets = [], []
+    for number, (question, answer) in enumerate(turns):
+        before = encoded(prompt.build(question)) if number else asked(question, image_tokens)
+        said = encoded(answer + prompt.END)
+        ids += [*before, *said]
+        targets += [IGNORE] * len(before) + list(said)
+    return ids[:-1], targets[1:]
+
+
+def laid_out(rows: list[tuple[list[int], list[int]]]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Rows of ids and targets, filled up with padding."""
+    length = max(len(ids) for ids, _ in rows)
+    pad = encoded(prompt.PAD)[0]
+    ids = torch.tensor([row + [pad] * (length - len(row)) for row, _ in rows])
+    return ids, torch.tensor([row + [IGNORE] * (length - len(row)) for _, row in rows])
 
 
 def loss(model: VisionLanguageModel, batch: tuple[torch.Tensor, ...]) -> torch.Tensor:

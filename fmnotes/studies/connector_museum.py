@@ -1,0 +1,96 @@
+"""connector-museum: the four connectors of notebook 04, between clip-museum and gpt2-museum.
+
+    make study NAME=connector_museum
+
+Two stages (Liu et al. 2023, section 4.2). First the connector alone learns to make the language model say captions; then
+it learns to make it answer questions, and low-rank updates of the language model learn with it. The towers' own weights
+never change. Stopped at any moment, the same command goes on where it was. The connectors are written to
+`data/checkpoints/connector-museum`, in half precision.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import torch
+
+from fmnotes import ROOT, clip, data
+from fmnotes.connector import ConnectorConfig, VisionLanguageModel
+from fmnotes.gpt2 import GPT2
+from fmnotes.museum import prompt
+from fmnotes.studies.museum_looks import MuseumLooks, examined, loss
+from fmnotes.studies.museum_rows import encoded
+from fmnotes.training import Muon, TrainingConfig, train
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+RUNS = ROOT / "runs" / "studies" / "connector_museum"
+SHIPPED = ROOT / "data" / "checkpoints" / "connector-museum"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a connector is taught. A step holds `pictures` × `turns` captions or questions."""
+
+    align: int  # steps of the first stage
+    instruct: int  # and of the second
+    rank: int = 8  # of the language model's updates in the second; 0: none
+    rate: float = 2e-3
+    pictures: int = 32
+    turns: int = 4
+
+
+RECIPES = {kind: Recipe(300, 1200) for kind in ("linear", "mlp", "resampler", "qformer")}
+
+
+@lru_cache(maxsize=1)
+def towers() -> tuple[clip.VisionTransformer, GPT2]:
+    """Those that are shipped; all connectors share them."""
+    visual = clip.CLIP.from_pretrained(data.checkpoint("clip-museum")).visual.eval()
+    return visual, GPT2.from_pretrained(data.checkpoint("gpt2-museum")).eval()
+
+
+def between(kind: str) -> VisionLanguageModel:
+    """A new connector between the towers."""
+    visual, language = towers()
+    sizes = visual.config.vision_d_model, language.config.d_model, visual.config.n_patches
+    return VisionLanguageModel(visual, ConnectorConfig(kind, *sizes), language, encoded(prompt.IMAGE)[0])
+
+
+def taught(kind: str, recipe: Recipe, seed: int, folder: Path) -> tuple[VisionLanguageModel, dict[str, list[dict]]]:
+    """Train a connector through both stages, or go on with it; and the lines of both logs."""
+    torch.manual_seed(seed)
+    model, lines = between(kind), {}
+    for number, stage in enumerate(("align", "instruct")):
+        steps = getattr(recipe, stage)
+        if stage == "instruct" and recipe.rank:
+            model.adapt(recipe.rank)
+        config = TrainingConfig(
+            steps,
+            recipe.rate,
+            min_learning_rate=recipe.rate / 20,
+            warmup_steps=max(1, steps // 20),
+            precision="bf16",
+            seed=seed,
+            log_every=10,
+            eval_every=max(1, steps // 4),
+            save_every=max(1, steps // 4),
+        )
+        batches = MuseumLooks(model.config.n_tokens, recipe.pictures, stage == "align", recipe.turns, 2 * seed + number)
+        look = examined if stage == "instruct" else None
+        lines[stage] = train(model, loss, batches, config, folder / stage, evaluate=look, optimizer=Muon)
+    return model.eval(), lines
+
+
+def main() -> None:
+    """Teach all four and ship them."""
+    for kind, recipe in RECIPES.items():
+        model, _ = taught(kind, recipe, 0, RUNS / kind)
+        model.save_pretrained(SHIPPED / kind, torch.float16)
+
+
+if __name__ == "__main__":
+    main()
