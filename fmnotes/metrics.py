@@ -1,6 +1,7 @@
 """Numbers with their intervals: what a run measured, and how far another run might lie from it."""
 
 import math
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -112,6 +113,45 @@ def bits_per_byte(nats: float, n_bytes: int) -> float:
     if n_bytes <= 0:
         raise ValueError(f"bits per byte of {n_bytes} bytes: a text of at least one byte is needed")
     return nats / (n_bytes * math.log(2))
+
+
+def words(caption: str) -> list[str]:
+    """A caption's words, small and without punctuation: what BLEU and CIDEr compare."""
+    return re.findall(r"\w+", caption.lower())
+
+
+def bleu(said: Sequence[str], references: Sequence[Sequence[str]]) -> float:
+    """BLEU-4 of all captions together, 0 to 100 and not smoothed (Papineni et al. 2002), by sacrebleu.
+
+    Args:
+        said: one caption a picture.
+        references: of each picture, the captions that people have given; all have as many.
+    """
+    import sacrebleu
+
+    streams = [[" ".join(words(text)) for text in stream] for stream in zip(*_given(said, references), strict=True)]
+    options = {"tokenize": "none", "smooth_method": "none", "force": True}
+    return sacrebleu.corpus_bleu([" ".join(words(text)) for text in said], streams, **options).score
+
+
+def cider(said: Sequence[str], references: Sequence[Sequence[str]]) -> float:
+    """CIDEr-D, the mean over the captions, 0 to 10 (Vedantam et al. 2015), by pycocoevalcap; arguments as for `bleu`.
+
+    Rare is what few of these very references say, so scores of different sets of pictures cannot be compared.
+    """
+    from pycocoevalcap.cider.cider import Cider
+
+    given = {n: [" ".join(words(text)) for text in texts] for n, texts in enumerate(_given(said, references))}
+    return float(Cider().compute_score(given, {n: [" ".join(words(text))] for n, text in enumerate(said)})[0])
+
+
+def _given(said: Sequence[str], references: Sequence[Sequence[str]]) -> Sequence[Sequence[str]]:
+    if not said or len(said) != len(references):
+        raise ValueError(f"captions come with references, one list each: there are {len(said)} and {len(references)}")
+    if len({len(texts) for texts in references}) > 1 or not references[0]:
+        counts = sorted({len(texts) for texts in references})
+        raise ValueError(f"all captions need the same number of references, at least one; there are {counts}")
+    return references
 
 
 def _around(value: float, error: float, freedom: int, level: float) -> Interval:

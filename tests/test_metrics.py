@@ -1,4 +1,5 @@
 import math
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -131,6 +132,70 @@ def test_an_interval_prints_with_one_format():
     assert not Interval(0.0, 0.0, 0.1).excludes_zero
 
 
+# Captions
+
+captions = st.lists(st.sampled_from(["a", "star", "heart", "red", "blue", "of", "left"]), min_size=1, max_size=9)
+
+
+def grams(words: list[str], n: int) -> Counter:
+    return Counter(tuple(words[i : i + n]) for i in range(len(words) - n + 1))
+
+
+def bleu_by_hand(said: list[list[str]], references: list[list[list[str]]]) -> float:
+    right, total, length, wanted = [0] * 4, [0] * 4, 0, 0
+    for words, texts in zip(said, references, strict=True):
+        length += len(words)
+        wanted += min((abs(len(text) - len(words)), len(text)) for text in texts)[1]
+        for n in range(4):
+            allowed = Counter()
+            for text in texts:
+                allowed |= grams(text, n + 1)
+            right[n] += sum((grams(words, n + 1) & allowed).values())
+            total[n] += max(0, len(words) - n)
+    if 0 in right:
+        return 0.0
+    logs = sum(math.log(r / t) for r, t in zip(right, total, strict=True)) / 4
+    return 100 * math.exp(min(0, 1 - wanted / length) + logs)
+
+
+def cider_by_hand(said: list[list[str]], references: list[list[list[str]]]) -> float:
+    def vector(words, n):
+        return {g: k * math.log(len(references) / max(1, seen[g])) for g, k in grams(words, n).items()}
+
+    seen, scores = Counter(), []
+    for texts in references:
+        seen.update({g for text in texts for n in range(1, 5) for g in grams(text, n)})
+    for words, texts in zip(said, references, strict=True):
+        for text in texts:
+            penalty = math.exp(-((len(words) - len(text)) ** 2) / (2 * 6.0**2))
+            for n in range(1, 5):
+                ours, theirs = vector(words, n), vector(text, n)
+                sizes = math.hypot(*ours.values()) * math.hypot(*theirs.values())
+                dot = sum(min(x, theirs.get(g, 0)) * theirs.get(g, 0) for g, x in ours.items())
+                scores.append(penalty * dot / sizes if sizes else 0.0)
+    return 10 * float(np.mean(scores))
+
+
+@given(st.lists(st.tuples(captions, st.tuples(captions, captions)), min_size=2, max_size=6))
+@settings(deadline=None, max_examples=60)
+def test_bleu_and_cider_are_those_of_their_papers(pairs):
+    said, references = [words for words, _ in pairs], [list(texts) for _, texts in pairs]
+    joined = [" ".join(words) for words in said], [[" ".join(text) for text in texts] for texts in references]
+    assert metrics.bleu(*joined) == pytest.approx(bleu_by_hand(said, references), abs=1e-6)
+    assert metrics.cider(*joined) == pytest.approx(cider_by_hand(said, references), abs=1e-6)
+
+
+def test_captions_are_compared_by_their_words_alone():
+    assert metrics.words("A red star, and a heart.") == ["a", "red", "star", "and", "a", "heart"]
+    said, other = (
+        ["A red star on the left.", "A blue heart at the top."],
+        ["a red star on the left", "a heart, far away"],
+    )
+    assert metrics.bleu(said, [[text.upper()] for text in said]) == pytest.approx(100)
+    assert metrics.cider(said, [[text] for text in said]) == pytest.approx(10)
+    assert 0 <= metrics.bleu(said, [[text] for text in other]) < 100
+
+
 @pytest.mark.parametrize(
     ("call", "match"),
     [
@@ -144,6 +209,9 @@ def test_an_interval_prints_with_one_format():
         (lambda: power_law_fit([1, 2, 3], [1, 2, 3, 4]), "there are 3 x but 4 y"),
         (lambda: power_law_fit([1, 2, 3], [1, 0, 3]), "fitted to positive numbers"),
         (lambda: power_law_fit([2, 2, 2], [1, 2, 3]), "two different x"),
+        (lambda: metrics.bleu([], []), "there are 0 and 0"),
+        (lambda: metrics.cider(["a"], [["a"], ["b"]]), "there are 1 and 2"),
+        (lambda: metrics.bleu(["a", "b"], [["a"], ["b", "c"]]), r"at least one; there are \[1, 2\]"),
     ],
 )
 def test_errors(call, match):

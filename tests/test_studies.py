@@ -18,6 +18,8 @@ from fmnotes.museum import prompt, questions
 from fmnotes.studies import (
     clip_contrast,
     clip_museum,
+    connector_kinds,
+    connector_museum,
     gpt2_museum,
     gpt2_nano,
     museum_captioner,
@@ -472,6 +474,69 @@ def test_padding_changes_neither_loss_nor_answers():
     together = museum_looks.answers(model, images, asked)
     assert together == [museum_looks.answers(model, images[n : n + 1], [q])[0] for n, q in enumerate(asked)]
     assert len(museum_looks.answers(model, None, asked)) == 12
+
+
+@pytest.fixture
+def small_connectors(monkeypatch, tmp_path):
+    """The studies of connectors between towers of no skill, a few steps long, in folders of their own."""
+    torch.manual_seed(0)
+    visual, language = clip.CLIP(clip.CLIPConfig.quick()).visual, GPT2(GPT2Config.nano(context_length=512))
+    small = connector_museum.Recipe(2, 2, rank=2, pictures=2, turns=2)
+    monkeypatch.setattr(connector_museum, "towers", lambda: (visual.eval(), language.eval()))
+    monkeypatch.setattr(connector_kinds, "towers", connector_museum.towers)
+    make = partial(connector.ConnectorConfig, n_queries=4, n_layer=1, n_head=2)
+    monkeypatch.setattr(connector_museum, "ConnectorConfig", make)
+    monkeypatch.setattr(connector_museum, "RECIPES", {"mlp": small, "qformer": small})
+    for name, number in {"captioned": 2, "examined": 6}.items():
+        monkeypatch.setattr(connector_museum, name, partial(getattr(museum_looks, name), number=number))
+    for name, value in {"RECIPE": small, "SEEDS": 2, "EXAM": 12, "STORIES": 1}.items():
+        monkeypatch.setattr(connector_kinds, name, value)
+    for study in (connector_museum, connector_kinds):
+        monkeypatch.setattr(study, "RUNS", tmp_path / study.__name__ / "runs")
+    monkeypatch.setattr(connector_kinds, "STUDY", tmp_path / "study")
+    monkeypatch.setattr(connector_museum, "SHIPPED", tmp_path / "shipped")
+    monkeypatch.setattr(connector_kinds, "ProcessPoolExecutor", lambda n: ThreadPoolExecutor(1))
+    connector_kinds.operations.cache_clear()
+    yield tmp_path, visual, language
+    connector_kinds.operations.cache_clear()
+
+
+def test_connectors_are_taught_in_two_stages_and_shipped(small_connectors):
+    folder, visual, language = small_connectors
+    before = {name: p.clone() for model in (visual, language) for name, p in model.named_parameters()}
+    connector_museum.main()
+    written = {file: file.read_bytes() for file in (folder / "shipped").rglob("*.safetensors")}
+    assert len(written) == 4
+    for name, p in (pair for model in (visual, language) for pair in model.named_parameters()):
+        assert torch.equal(p, before[name])
+    for kind in ("mlp", "qformer"):
+        model = connector.VisionLanguageModel.from_pretrained(folder / "shipped" / kind, visual, language)
+        torch.manual_seed(0)
+        first = dict(connector_museum.between(kind).connector.named_parameters())
+        assert all(not torch.equal(p, first[name]) for name, p in model.connector.named_parameters() if p.ndim == 2)
+    connector_museum.main()  # finds everything done
+    assert all(file.read_bytes() == content for file, content in written.items())
+
+
+def test_the_study_of_connectors_matches_steps_or_operations(small_connectors):
+    folder, _, _ = small_connectors
+    connector_kinds.main()
+    found = json.loads((folder / "study" / "curves.json").read_text())
+    assert set(found["arms"]) == set(connector_kinds.ARMS) and found["types"] == list(questions.TYPES)
+    for name, arm in found["arms"].items():
+        settings = arm["arm"]
+        assert len(arm["seeds"]) == 2 and settings["rank"] == (2 if settings["adapted"] else 0)
+        ratio = found["arms"]["mlp"]["operations"] / arm["operations"]
+        assert settings["instruct"] == round(2 * (ratio if "longer" in name else 1))
+        for seed in arm["seeds"]:
+            assert len(seed["instruct, loss"]) == min(settings["instruct"], connector_kinds.POINTS)
+            assert settings["rank"] or seed["stories, bits per byte"] == found["stories before, bits per byte"]
+        model = connector_kinds.RUNS / f"{name.replace(', ', '-')}-0" / "model"
+        assert (model / "adapter_config.json").is_file() == bool(settings["rank"])
+    assert found["arms"]["qformer"]["operations"] < found["arms"]["mlp"]["operations"]
+    again = (folder / "study" / "curves.json").read_bytes()
+    connector_kinds.main()
+    assert (folder / "study" / "curves.json").read_bytes() == again
 
 
 def test_the_exam_counts_right_answers_by_type(monkeypatch):

@@ -32,8 +32,8 @@ class VisionLanguageModel(nn.Module):
     Both towers are frozen; to train one, turn its `requires_grad_` on again.
 
     Args:
-        visual: its blocks but the last one are used, without the class token: the last serves that token alone. Ours, or
-            the `Eyes` of others.
+        visual: its blocks but the last one are used, without the class token: the last serves that token alone. Ours,
+            or the `Eyes` of others.
         language: ours, or a `CausalLM` of others.
         image_token_id: the token in whose place a picture's tokens are put, one for each.
 

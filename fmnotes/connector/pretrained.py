@@ -1,4 +1,4 @@
-"""Towers that others have trained, by hub id or folder: a picture tower of timm or CLIP's, a language model of any kind."""
+"""Towers of others, by hub id or folder: a vision transformer of timm or CLIP's, any causal model of transformers."""
 
 from __future__ import annotations
 

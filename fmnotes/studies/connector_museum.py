@@ -2,9 +2,9 @@
 
     make study NAME=connector_museum
 
-Two stages (Liu et al. 2023, section 4.2). First the connector alone learns to make the language model say captions; then
-it learns to make it answer questions, and low-rank updates of the language model learn with it. The towers' own weights
-never change. Stopped at any moment, the same command goes on where it was. The connectors are written to
+Two stages (Liu et al. 2023, section 4.2). First the connector alone learns to make the language model say captions;
+then it learns to make it answer questions, and low-rank updates of the language model learn with it. The towers' own
+weights never change. Stopped at any moment, the same command goes on where it was. The connectors are written to
 `data/checkpoints/connector-museum`, in half precision.
 """
 
@@ -20,7 +20,7 @@ from fmnotes import ROOT, clip, data
 from fmnotes.connector import ConnectorConfig, VisionLanguageModel
 from fmnotes.gpt2 import GPT2
 from fmnotes.museum import prompt
-from fmnotes.studies.museum_looks import MuseumLooks, examined, loss
+from fmnotes.studies.museum_looks import MuseumLooks, captioned, examined, loss
 from fmnotes.studies.museum_rows import encoded
 from fmnotes.training import Muon, TrainingConfig, train
 
@@ -80,7 +80,7 @@ def taught(kind: str, recipe: Recipe, seed: int, folder: Path) -> tuple[VisionLa
             save_every=max(1, steps // 4),
         )
         batches = MuseumLooks(model.config.n_tokens, recipe.pictures, stage == "align", recipe.turns, 2 * seed + number)
-        look = examined if stage == "instruct" else None
+        look = {"align": captioned, "instruct": examined}[stage]
         lines[stage] = train(model, loss, batches, config, folder / stage, evaluate=look, optimizer=Muon)
     return model.eval(), lines
 

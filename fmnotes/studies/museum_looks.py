@@ -9,7 +9,7 @@ from itertools import islice
 import numpy as np
 import torch
 
-from fmnotes import clip
+from fmnotes import clip, metrics
 from fmnotes.connector import VisionLanguageModel
 from fmnotes.gpt2.loss import IGNORE
 from fmnotes.museum import captions, prompt, questions, render, scenes
@@ -89,7 +89,11 @@ def loss(model: VisionLanguageModel, batch: tuple[torch.Tensor, ...]) -> torch.T
 
 @torch.inference_mode()
 def answers(
-    model: VisionLanguageModel, images: np.ndarray | None, asked_of: list[str], batch_size: int = 64
+    model: VisionLanguageModel,
+    images: np.ndarray | None,
+    asked_of: list[str],
+    batch_size: int = 64,
+    longest: int = LONGEST,
 ) -> list[str]:
     """What the model answers to each question about the picture of the same number, or with no picture at all."""
     tokens = 0 if images is None else model.config.n_tokens
@@ -102,7 +106,7 @@ def answers(
         for start in range(0, len(group), batch_size):
             part = group[start : start + batch_size]
             patches = None if images is None else model.patches(clip.pixel_values(images[part]))
-            found = model.generate(torch.tensor([prompts[n] for n in part]), patches, LONGEST, stop=[end])
+            found = model.generate(torch.tensor([prompts[n] for n in part]), patches, longest, stop=[end])
             for n, ids in zip(part, found, strict=True):
                 said[n] = tokenizer().decode(ids)
     return said
@@ -129,3 +133,13 @@ def examined(model: VisionLanguageModel, splits: tuple[str, ...] = ("validation"
             found |= {f"{name}, {kind}": share for kind, share in shares.items()}
             found[f"{name}, mean"] = float(np.mean(list(shares.values())))
     return found
+
+
+@torch.inference_mode()
+def captioned(model: VisionLanguageModel, split: str = "validation", number: int = 100) -> dict[str, float]:
+    """BLEU-4 and CIDEr of the model's captions of a split's first pictures, against all that the museum has of each."""
+    rows = list(islice(captions.stream(split), number))
+    images = render([scenes.Scene.from_row(row) for row in rows])
+    said = answers(model, images, [DESCRIBE] * number, longest=48)
+    given = [row["captions"] for row in rows]
+    return {f"{split}, BLEU-4": metrics.bleu(said, given), f"{split}, CIDEr": metrics.cider(said, given)}
