@@ -3,6 +3,7 @@
 import math
 import statistics
 import sys
+from functools import partial
 from itertools import islice
 
 import numpy as np
@@ -312,6 +313,38 @@ def bench_clip(record) -> None:
     print(f"goal: at least the throughput of open_clip – {'met' if ratio >= 1 else 'MISSED'}")
 
 
+def bench_connectors(record) -> None:
+    """The four connectors between the shipped towers: a step of their second stage, one answer, and memory."""
+    import torch
+
+    from fmnotes.studies.connector_museum import between
+    from fmnotes.studies.museum_looks import MuseumLooks, answers, exam, loss
+    from fmnotes.timing import peak_bytes, side_by_side, speed_table
+
+    torch.manual_seed(0)
+    images, rows = exam("validation", 1)
+    steps, replies, memory = {}, {}, {}
+    for kind in ("mlp", "linear", "resampler", "qformer"):
+        model = between(kind).eval()
+        model.adapt(8)
+        batch = MuseumLooks(model.config.n_tokens, 16, turns=4)[0]
+        steps[kind] = stepper(model, partial(loss, model, batch))
+        replies[kind] = partial(answers, model, images, [rows[0]["question"]], longest=4)
+        memory[kind] = peak_bytes(steps[kind])
+    print("\nConnectors: a training step on 16 pictures with 4 questions each (bfloat16), and an answer of 4 tokens")
+    measured = {"train": steps, "answer": replies}
+    for name, functions in measured.items():
+        times = side_by_side(functions, rounds=ROUNDS["gpt2"])
+        speed_table(times, baseline="mlp")
+        for kind in ("linear", "resampler", "qformer"):
+            ratio = float(times[kind] / times["mlp"])
+            record(f"bench.connector_{name}_{kind}_vs_mlp", ratio, unit="time ratio", tolerance=0.2, better="lower")
+    for kind in ("linear", "resampler", "qformer"):
+        ratio = memory[kind] / memory["mlp"]
+        record(f"bench.connector_memory_{kind}_vs_mlp", ratio, unit="memory ratio", tolerance=0.05, better="lower")
+        print(f"{kind}: {ratio:.2f} of the memory of a training step with an MLP")
+
+
 def main() -> None:
     from fmnotes.data import data_hash, load
     from fmnotes.records import Run
@@ -329,6 +362,7 @@ def main() -> None:
     bench_gpt2_generation(record)
     bench_gpt2_loss(record)
     bench_clip(record)
+    bench_connectors(record)
     bench_gpt2_gpu()
 
 

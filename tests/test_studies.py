@@ -493,6 +493,8 @@ def small_connectors(monkeypatch, tmp_path):
         monkeypatch.setattr(connector_kinds, name, value)
     for study in (connector_museum, connector_kinds):
         monkeypatch.setattr(study, "RUNS", tmp_path / study.__name__ / "runs")
+    some = ("mlp", "qformer", "qformer, longer", "mlp, frozen")
+    monkeypatch.setattr(connector_kinds, "ARMS", {name: connector_kinds.ARMS[name] for name in some})
     monkeypatch.setattr(connector_kinds, "STUDY", tmp_path / "study")
     monkeypatch.setattr(connector_museum, "SHIPPED", tmp_path / "shipped")
     monkeypatch.setattr(connector_kinds, "ProcessPoolExecutor", lambda n: ThreadPoolExecutor(1))
