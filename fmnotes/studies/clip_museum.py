@@ -6,7 +6,7 @@ Four blocks of the picture tower learn to see first, at a third of what twelve w
 they stand, which a tower that tells pictures apart by colours and shapes hardly learns any more (the study's log). Then
 come scenes of several, in every other batch. Then the patches get a second teacher, who makes them tell the captions
 word by word (`museum_captioner`). Then the other blocks are put between the four (`deepened`), as blocks that change
-nothing.
+nothing. In the end come large batches, captions as the museum says them, and the contrastive loss alone.
 
 Stopped at any moment, the same command goes on where it was. After the last stage the model is written to
 `data/checkpoints/clip-museum`, in half precision and with its tokenizer.
@@ -51,6 +51,8 @@ STAGES = {
     "several": Stage(4, 64, 4, 3, 2, 3500, 3e-3, 1e-3, 500),
     "told": Stage(4, 64, 4, 3, 4, 800, 2e-3, 1e-3, 200, told=True),
     "deep": Stage(12, 64, 4, 1, 0, 1600, 1.2e-3, 2e-5, 200, told=True),
+    "longer": Stage(12, 64, 4, 1, 0, 3200, 1.2e-3, 1e-5, 200, told=True),
+    "wide": Stage(12, 256, 2, 0, 0, 250, 1e-3, 1e-5, 50),
 }
 
 
