@@ -18,13 +18,12 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from fmnotes import ROOT, evaluation, metrics
+from fmnotes import ROOT, metrics
 from fmnotes.connector import KINDS
-from fmnotes.gpt2 import GPT2
 from fmnotes.museum import questions
 from fmnotes.studies.connector_museum import Recipe, between, taught, towers
 from fmnotes.studies.museum_looks import MuseumLooks, examined, loss
-from fmnotes.studies.museum_rows import held_out, tokenizer
+from fmnotes.studies.museum_rows import stories_bits
 
 STUDY = ROOT / "data" / "studies" / "connector_kinds"
 RUNS = ROOT / "runs" / "studies" / "connector_kinds"
@@ -80,19 +79,12 @@ def run(name: str, seed: int) -> dict:
     for stage in lines:
         losses = [line["loss"] for line in lines[stage] if "loss" in line]
         result[f"{stage}, loss"] = [float(np.mean(part)) for part in np.array_split(losses, min(POINTS, len(losses)))]
-    result["stories, bits per byte"] = stories(model.language)
+    result["stories, bits per byte"] = stories_bits(model.language, STORIES)
     model.save_pretrained(RUNS / title / "model", torch.float16)
     for stage in lines:
         shutil.rmtree(RUNS / title / stage)
     file.write_text(json.dumps(result))
     return result
-
-
-def stories(language: GPT2) -> float:
-    """What the language model pays for stories: before, and when it has learned to answer."""
-    scores = [evaluation.score(language, tokenizer(), [story]) for story in held_out(STORIES)]
-    nats, n_bytes = (float(sum(getattr(score, name).sum() for score in scores)) for name in ("nats", "bytes"))
-    return metrics.bits_per_byte(nats, int(n_bytes))
 
 
 def main() -> None:
@@ -110,7 +102,11 @@ def main() -> None:
             arms[name][split] = metrics.seed_interval(shares)._asdict()
             if name != "mlp":
                 arms[name][f"{split}, difference"] = metrics.difference_interval(shares, base)._asdict()
-    found = {"types": list(questions.TYPES), "stories before, bits per byte": stories(towers()[1]), "arms": arms}
+    found = {
+        "types": list(questions.TYPES),
+        "stories before, bits per byte": stories_bits(towers()[1], STORIES),
+        "arms": arms,
+    }
     STUDY.mkdir(parents=True, exist_ok=True)
     found = json.loads(json.dumps(found), parse_float=lambda x: round(float(x), 4))
     (STUDY / "curves.json").write_text(json.dumps(found, indent=1) + "\n")

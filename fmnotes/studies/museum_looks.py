@@ -32,7 +32,7 @@ class MuseumLooks:
 
     Args:
         image_tokens: those of the connector.
-        size: pictures in a batch.
+        pictures: so many in a batch.
         described: captions in the place of questions, for the first stage.
         turns: questions, or captions, about each picture. The first question's answer cannot be guessed.
         seed: batches of different seeds share nothing.

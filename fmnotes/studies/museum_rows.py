@@ -158,10 +158,15 @@ def examined(model: torch.nn.Module, sizes: tuple[int, ...], number: int = 32) -
         scores[f"{kind}, nats"] = sum(nats for _, nats in mine) / len(mine)
     heads = evaluation.reading_heads(model, tokenizer(), items[:HEADS_ON])
     scores |= {f"head {layer}.{head}": x for layer, row in enumerate(heads.tolist()) for head, x in enumerate(row)}
-    alone = [evaluation.score(model, tokenizer(), [story]) for story in held_out(number)]  # from the first position on
-    nats, n_bytes = (sum(getattr(score, name).sum() for score in alone) for name in ("nats", "bytes"))
-    scores["stories, bits per byte"] = metrics.bits_per_byte(float(nats), int(n_bytes))
+    scores["stories, bits per byte"] = stories_bits(model, number)
     return scores
+
+
+def stories_bits(model: torch.nn.Module, number: int = 32) -> float:
+    """What held-out stories cost a model, in bits per byte; each is read from the first position on."""
+    alone = [evaluation.score(model, tokenizer(), [story]) for story in held_out(number)]
+    nats, n_bytes = (sum(getattr(score, name).sum() for score in alone) for name in ("nats", "bytes"))
+    return metrics.bits_per_byte(float(nats), int(n_bytes))
 
 
 @lru_cache(maxsize=4)
