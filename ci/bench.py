@@ -112,13 +112,16 @@ def bench_museum(record) -> None:
 
 
 def stepper(model, loss):
-    """A training step in bfloat16 autocast with fused AdamW, as a function without arguments."""
+    """A training step with fused AdamW, in bfloat16 autocast where that is quick, as a function without arguments."""
     import torch
 
+    from fmnotes.training.recipe import PRECISIONS, quick_precision
+
+    precision = quick_precision()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
 
     def step():
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast("cpu", PRECISIONS[precision], precision != "float32"):
             value = loss()
         value.backward()
         optimizer.step()
@@ -201,7 +204,7 @@ def bench_gpt2_loss(record, steps: int = 600, warmup_steps: int = 50, seeds: int
     from fmnotes.gpt2 import GPT2, GPT2Config
     from fmnotes.gpt2.checkpoints import to_hf_config
     from fmnotes.metrics import difference_interval, seed_interval
-    from fmnotes.training import TokenBatches, TrainingConfig, train
+    from fmnotes.training import TokenBatches, TrainingConfig, quick_precision, train
 
     tokenizer, config = Tokenizer.from_pretrained(checkpoint("tokenizer-museum")), GPT2Config.nano()
     shape = {"context_length": config.context_length, "batch_size": 8, "vocab_size": config.vocab_size}
@@ -218,7 +221,7 @@ def bench_gpt2_loss(record, steps: int = 600, warmup_steps: int = 50, seeds: int
     def loss_after_training(name, seed):
         torch.manual_seed(seed)
         model, loss = fresh(name)
-        recipe = TrainingConfig(steps, 5e-3, warmup_steps=warmup_steps, precision="bf16", seed=seed)
+        recipe = TrainingConfig(steps, 5e-3, warmup_steps=warmup_steps, precision=quick_precision(), seed=seed)
         train(model, loss, TokenBatches(seen, **shape, seed=seed), recipe)
         model.eval()
         with torch.no_grad():
@@ -317,7 +320,7 @@ def bench_connectors(record) -> None:
     """The four connectors between the shipped towers: a step of their second stage, one answer, and memory."""
     import torch
 
-    from fmnotes.studies.connector_museum import between
+    from fmnotes.studies.connector_museum import between, towers
     from fmnotes.studies.museum_looks import MuseumLooks, answers, exam, loss
     from fmnotes.timing import peak_bytes, side_by_side, speed_table
 
@@ -325,7 +328,7 @@ def bench_connectors(record) -> None:
     images, rows = exam("validation", 1)
     steps, replies, memory = {}, {}, {}
     for kind in ("mlp", "linear", "resampler", "qformer"):
-        model = between(kind).eval()
+        model = between(kind, *towers()).eval()
         model.adapt(8)
         batch = MuseumLooks(model.config.n_tokens, 16, turns=4)[0]
         steps[kind] = stepper(model, partial(loss, model, batch))

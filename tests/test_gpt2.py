@@ -233,6 +233,19 @@ def test_linear_cross_entropy_equals_the_plain_one(tokens, weighted):
         assert linear_cross_entropy(hidden, weight, targets, counts if weighted else None).item() == ours.item()
 
 
+def test_a_frozen_head_passes_the_gradient_on_and_takes_none():
+    g = torch.Generator().manual_seed(3)
+    hidden = torch.randn(300, 16, generator=g, dtype=torch.float64, requires_grad=True)
+    weight = torch.randn(40, 16, generator=g, dtype=torch.float64)
+    targets = torch.randint(0, 40, (300,), generator=g)
+    (ours,) = torch.autograd.grad(linear_cross_entropy(hidden, weight, targets), hidden)
+    (plain,) = torch.autograd.grad(F.cross_entropy(hidden @ weight.T, targets), hidden)
+    torch.testing.assert_close(ours, plain, rtol=0, atol=1e-12)
+    weight.requires_grad_()
+    linear_cross_entropy(hidden, weight, targets).backward()
+    assert weight.grad is not None
+
+
 def test_linear_cross_entropy_under_autocast():
     generator = torch.Generator().manual_seed(0)
     hidden = torch.randn(300, 64, generator=generator, requires_grad=True)

@@ -46,7 +46,8 @@ def linear_cross_entropy(
         hidden, weight = (x.to(torch.get_autocast_dtype(device)) for x in (hidden, weight))
     with torch.autocast(device, enabled=False):
         need_gradient = torch.is_grad_enabled() and (hidden.requires_grad or weight.requires_grad)
-        total = _LinearCrossEntropy.apply(hidden, weight, targets, counts, need_gradient)
+        need_weights = need_gradient and weight.requires_grad  # not where the head is frozen
+        total = _LinearCrossEntropy.apply(hidden, weight, targets, counts, need_gradient, need_weights)
     return total / counts.sum()
 
 
@@ -54,10 +55,10 @@ class _LinearCrossEntropy(torch.autograd.Function):
     """The weighted sum of the tokens' losses; its gradient is computed on the way."""
 
     @staticmethod
-    def forward(ctx, hidden, weight, targets, counts, need_gradient):
+    def forward(ctx, hidden, weight, targets, counts, need_gradient, need_weights):
         total = counts.new_zeros(())
         d_hidden = torch.empty_like(hidden)
-        d_weight = torch.zeros_like(weight, dtype=counts.dtype) if need_gradient else None
+        d_weight = torch.zeros_like(weight, dtype=counts.dtype) if need_weights else None
         rows = max(256, (1 << 21 if hidden.device.type == "cpu" else 1 << 25) // len(weight))
         for start in range(0, len(hidden), rows):
             part = slice(start, start + rows)
@@ -69,7 +70,8 @@ class _LinearCrossEntropy(torch.autograd.Function):
             if need_gradient:
                 d_logits = logits.sub_(log_z).exp_().mul_(count).scatter_add_(1, target, -count).to(h.dtype)
                 d_hidden[part] = d_logits @ weight
-                d_weight += d_logits.T @ h
+                if need_weights:
+                    d_weight += d_logits.T @ h
         if need_gradient:
             ctx.save_for_backward(d_hidden, d_weight)
         return total
@@ -79,4 +81,5 @@ class _LinearCrossEntropy(torch.autograd.Function):
     def backward(ctx, d_total):
         d_hidden, d_weight = ctx.saved_tensors
         dtype = d_hidden.dtype  # of both inputs
-        return (d_hidden * d_total).to(dtype), (d_weight * d_total).to(dtype), None, None, None
+        d_weight = None if d_weight is None else (d_weight * d_total).to(dtype)
+        return (d_hidden * d_total).to(dtype), d_weight, None, None, None, None

@@ -19,7 +19,7 @@ import torch
 
 from fmnotes import ROOT, clip, metrics
 from fmnotes.studies.museum_pairs import MuseumPairs, best, examined, loss, spread
-from fmnotes.training import Muon, TrainingConfig, train
+from fmnotes.training import Muon, TrainingConfig, quick_precision, train
 
 STUDY = ROOT / "data" / "studies" / "clip_contrast"
 RUNS = ROOT / "runs" / "studies" / "clip_contrast"
@@ -60,7 +60,7 @@ def run(name: str, seed: int) -> dict:
         rate,
         min_learning_rate=rate / 20,
         warmup_steps=steps // 20,
-        precision="bf16",
+        precision=quick_precision(),
         seed=seed,
         log_every=1,
         eval_every=max(1, steps // LOOKS),

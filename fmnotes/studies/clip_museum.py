@@ -24,7 +24,7 @@ from fmnotes.studies import museum_captioner
 from fmnotes.studies.museum_captioner import Told
 from fmnotes.studies.museum_pairs import MuseumPairs, examined, loss
 from fmnotes.studies.museum_rows import tokenizer
-from fmnotes.training import Muon, TrainingConfig, latest_checkpoint, train
+from fmnotes.training import Muon, TrainingConfig, latest_checkpoint, quick_precision, train
 
 RUNS = ROOT / "runs" / "studies" / "clip_museum"
 SHIPPED = ROOT / "data" / "checkpoints" / "clip-museum"
@@ -89,7 +89,7 @@ def trained(name: str, before: clip.CLIP | Told | None) -> clip.CLIP | Told:
         stage.rate,
         min_learning_rate=stage.last_rate,
         warmup_steps=min(40, stage.steps // 6),
-        precision="bf16",
+        precision=quick_precision(),
         log_every=20,
         eval_every=stage.every,
         save_every=stage.every,

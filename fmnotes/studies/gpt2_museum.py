@@ -19,7 +19,7 @@ from fmnotes import ROOT
 from fmnotes.gpt2 import GPT2, GPT2Config
 from fmnotes.museum import prompt
 from fmnotes.studies.museum_rows import MuseumRows, examined, tokenizer
-from fmnotes.training import Muon, TrainingConfig, in_parts, latest_checkpoint, train
+from fmnotes.training import Muon, TrainingConfig, in_parts, latest_checkpoint, quick_precision, train
 
 RUNS = ROOT / "runs" / "studies" / "gpt2_museum"
 SHIPPED = ROOT / "data" / "checkpoints" / "gpt2-museum"
@@ -101,7 +101,7 @@ def trained(name: str, before: GPT2 | None) -> GPT2:
     kinds = {"first": stage.first, "abroad": stage.abroad, "balanced": stage.balanced}
     batches = MuseumRows(stage.length, stage.shares, stage.pages, **kinds, seed=n)
     sizes = tuple(range(max(1, stage.pages[1] - 2), stage.pages[1] + 1))
-    parallel = in_parts(loss, CORES, "bf16")
+    parallel = in_parts(loss, CORES, quick_precision())
     train(model, parallel, batches, recipe, RUNS / name, evaluate=lambda m: examined(m, sizes), optimizer=Muon)
     return model
 

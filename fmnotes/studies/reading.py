@@ -22,7 +22,7 @@ from fmnotes.museum import contexts, pages, prompt
 from fmnotes.museum.dice import Dice
 from fmnotes.studies import gpt2_museum
 from fmnotes.studies.museum_rows import PER_MUSEUM, MuseumRows, Row, encoded, exam, known, tokenizer
-from fmnotes.training import Muon, TrainingConfig, adamw, read_metrics, train
+from fmnotes.training import Muon, TrainingConfig, adamw, quick_precision, read_metrics, train
 
 STUDY = ROOT / "data" / "studies" / "reading"
 RUNS = ROOT / "runs" / "studies" / "reading"
@@ -130,7 +130,7 @@ def run(name: str, seed: int) -> dict:
     torch.manual_seed(seed)
     model = GPT2(GPT2Config(4096, 1024, arm.d_model, arm.n_layer, arm.d_model // 32))
     recipe = TrainingConfig(
-        arm.steps, arm.rate, arm.rate / 10, warmup_steps=WARMUP, precision="bf16", seed=seed, log_every=20
+        arm.steps, arm.rate, arm.rate / 10, warmup_steps=WARMUP, precision=quick_precision(), seed=seed, log_every=20
     )
     optimizer = {"Muon": Muon, "AdamW": adamw}[arm.optimizer]
     lines = train(model, lambda m, batch: m.loss(*batch), batches(arm, seed), recipe, optimizer=optimizer)

@@ -17,7 +17,15 @@ from fmnotes.bpe import Tokenizer, train_bpe
 from fmnotes.gpt2 import GPT2, GPT2Config
 from fmnotes.gpt2.loss import linear_cross_entropy
 from fmnotes.museum import SPECIAL_TOKENS
-from fmnotes.training import TokenBatches, TrainingConfig, latest_checkpoint, read_metrics, row_of_ids, train
+from fmnotes.training import (
+    TokenBatches,
+    TrainingConfig,
+    latest_checkpoint,
+    quick_precision,
+    read_metrics,
+    row_of_ids,
+    train,
+)
 
 STUDY = ROOT / "data" / "studies" / "training_tinystories"
 RUNS = ROOT / "runs" / "studies" / "training_tinystories"
@@ -72,7 +80,7 @@ def recipe(n_windows: int) -> TrainingConfig:
         LEARNING_RATE,
         min_learning_rate=LEARNING_RATE / 10,
         warmup_steps=min(WARMUP, steps // 2),
-        precision="bf16",
+        precision=quick_precision(),
         log_every=20,
         eval_every=EVERY,
         save_every=EVERY,

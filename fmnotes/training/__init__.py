@@ -12,7 +12,7 @@ from fmnotes.training.cores import in_parts, with_gradients
 from fmnotes.training.log import read_metrics
 from fmnotes.training.loop import train
 from fmnotes.training.muon import Muon
-from fmnotes.training.recipe import TrainingConfig, adamw, schedule
+from fmnotes.training.recipe import TrainingConfig, adamw, quick_precision, schedule
 
 __all__ = [
     "Batches",
@@ -23,6 +23,7 @@ __all__ = [
     "in_parts",
     "latest_checkpoint",
     "load_checkpoint",
+    "quick_precision",
     "read_metrics",
     "row_of_ids",
     "save_checkpoint",

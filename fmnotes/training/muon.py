@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from fmnotes.training.recipe import TrainingConfig
+from fmnotes.training.recipe import PRECISIONS, TrainingConfig, quick_precision
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -26,10 +26,11 @@ COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # of the polynomial a x + b x³ + c x�
 def orthogonalised(matrix: Float[Tensor, "n m"], steps: int = 5) -> Float[Tensor, "n m"]:
     """U Vᵀ of a matrix U S Vᵀ, roughly: singular values come to lie between about 0.7 and 1.2 (Newton and Schulz).
 
-    Products only, in bfloat16, as Jordan et al. compute it; the exact matrix takes a singular value decomposition.
+    Products only, in bfloat16 where that is quick, as Jordan et al. compute it; the exact matrix takes a singular value
+    decomposition.
     """
     a, b, c = COEFFICIENTS
-    x = matrix.bfloat16()
+    x = matrix.to(PRECISIONS[quick_precision()])
     x = x.T if len(x) > x.shape[1] else x
     x = x / x.norm().clamp(min=1e-7)
     for _ in range(steps):
