@@ -15,7 +15,14 @@ from dataclasses import dataclass
 
 from fmnotes.checks import same
 
-CHAPTERS: dict[str, str] = {"01": "bpe", "02": "gpt2", "02b": "training", "03": "clip", "04": "connector"}
+CHAPTERS: dict[str, str] = {
+    "01": "bpe",
+    "02": "gpt2",
+    "02b": "training",
+    "02c": "distributed",
+    "03": "clip",
+    "04": "connector",
+}
 """The part of an exercise's id before the dot, and the module in this folder, imported when it is asked for."""
 
 
