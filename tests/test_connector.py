@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import timm
 import torch
+import torch.nn.functional as F
 import transformers
 from peft import PeftModel
 from safetensors.torch import load_file, save_file
@@ -19,8 +20,8 @@ from transformers.models.blip_2.modeling_blip_2 import Blip2QFormerModel
 from transformers.models.idefics.configuration_idefics import IdeficsConfig
 from transformers.models.idefics.perceiver import IdeficsPerceiverResampler
 
-from fmnotes import clip, generation
-from fmnotes.connector import KINDS, MLP, ConnectorConfig, QFormer, Resampler, VisionLanguageModel, from_towers
+from fmnotes import clip, generation, museum
+from fmnotes.connector import KINDS, MLP, ConnectorConfig, QFormer, Resampler, VisionLanguageModel, from_towers, probes
 from fmnotes.connector.model import fingerprint
 from fmnotes.gpt2 import GPT2, GPT2Config
 from fmnotes.gpt2.loss import IGNORE
@@ -466,3 +467,23 @@ def test_towers_of_other_kinds_are_refused(strangers):
         from_towers(folder / "gpt2", folder / "llama")
     with pytest.raises(FileNotFoundError, match="the hub did not give it"):
         from_towers("nobody/nothing", folder / "llama")
+
+
+def test_what_stands_in_the_vectors_is_read_and_what_does_not_is_not():
+    scenes = [museum.Scene.from_row(row) for row, _ in zip(museum.stream("scenes", "train"), range(400), strict=False)]
+    g = torch.Generator().manual_seed(0)
+    told = torch.cat([F.one_hot(probes.fields(scenes, what) + 1).float() for what in ("colour", "shape")], dim=-1)
+    mixed = told.flatten(1) @ torch.randn(told[0].numel(), 240, generator=g)
+    noise = torch.randn(mixed.shape, generator=g)
+    found = probes.readable(mixed[:300, None], scenes[:300], mixed[300:, None], scenes[300:])
+    assert min(found.values()) > 0.9, found
+    found = probes.readable(noise[:300, None], scenes[:300], noise[300:, None], scenes[300:])
+    assert max(found.values()) < 0.4, found
+    half = told.clone()
+    half[..., 9:] = 0  # the colours are there, the shapes are not
+    found = probes.readable(half[:300], scenes[:300], half[300:], scenes[300:])
+    assert found["colour"] > 0.9 and found["place"] > 0.9 and found["shape"] < 0.5, found
+    columns = probes.fields(scenes[:1], "colour").view(4, 4)
+    for thing in scenes[0].objects:
+        assert museum.COLOURS[columns[thing.row, thing.column]] == thing.colour
+    assert int((columns >= 0).sum()) == len(scenes[0].objects)

@@ -482,14 +482,14 @@ def small_connectors(monkeypatch, tmp_path):
     torch.manual_seed(0)
     visual, language = clip.CLIP(clip.CLIPConfig.quick()).visual, GPT2(GPT2Config.nano(context_length=512))
     small = connector_museum.Recipe(2, 2, rank=2, pictures=2, turns=2)
-    monkeypatch.setattr(connector_museum, "towers", lambda: (visual.eval(), language.eval()))
+    monkeypatch.setattr(connector_museum, "towers", lambda language_name="": (visual.eval(), language.eval()))
     monkeypatch.setattr(connector_kinds, "towers", connector_museum.towers)
     make = partial(connector.ConnectorConfig, n_queries=4, n_layer=1, n_head=2)
     monkeypatch.setattr(connector_museum, "ConnectorConfig", make)
     monkeypatch.setattr(connector_museum, "RECIPES", {"mlp": small, "qformer": small})
     for name, number in {"captioned": 2, "examined": 6}.items():
         monkeypatch.setattr(connector_museum, name, partial(getattr(museum_looks, name), number=number))
-    for name, value in {"RECIPE": small, "SEEDS": 2, "EXAM": 12, "STORIES": 1}.items():
+    for name, value in {"RECIPE": small, "SEEDS": 2, "EXAM": 12, "STORIES": 1, "PICTURES": 5}.items():
         monkeypatch.setattr(connector_kinds, name, value)
     for study in (connector_museum, connector_kinds):
         monkeypatch.setattr(study, "RUNS", tmp_path / study.__name__ / "runs")
@@ -498,9 +498,11 @@ def small_connectors(monkeypatch, tmp_path):
     monkeypatch.setattr(connector_kinds, "STUDY", tmp_path / "study")
     monkeypatch.setattr(connector_museum, "SHIPPED", tmp_path / "shipped")
     monkeypatch.setattr(connector_kinds, "ProcessPoolExecutor", lambda n: ThreadPoolExecutor(1))
-    connector_kinds.operations.cache_clear()
+    for cached in (connector_kinds.operations, connector_kinds.patches):
+        cached.cache_clear()
     yield tmp_path, visual, language
-    connector_kinds.operations.cache_clear()
+    for cached in (connector_kinds.operations, connector_kinds.patches):
+        cached.cache_clear()
 
 
 def test_connectors_are_taught_in_two_stages_and_shipped(small_connectors):
@@ -514,7 +516,7 @@ def test_connectors_are_taught_in_two_stages_and_shipped(small_connectors):
     for kind in ("mlp", "qformer"):
         model = connector.VisionLanguageModel.from_pretrained(folder / "shipped" / kind, visual, language)
         torch.manual_seed(0)
-        first = dict(connector_museum.between(kind).connector.named_parameters())
+        first = dict(connector_museum.between(kind, visual, language).connector.named_parameters())
         assert all(not torch.equal(p, first[name]) for name, p in model.connector.named_parameters() if p.ndim == 2)
     connector_museum.main()  # finds everything done
     assert all(file.read_bytes() == content for file, content in written.items())
@@ -541,16 +543,42 @@ def test_the_study_of_connectors_matches_steps_or_operations(small_connectors):
     assert (folder / "study" / "curves.json").read_bytes() == again
 
 
+def test_pictures_that_come_again_are_looked_at_once_and_asked_about_anew():
+    model = looking(5)
+    patches = museum_looks.seen(model.visual, 6, batch_size=4)
+    assert patches.shape == (6, 64, 64) and patches.dtype == np.float16
+    looks = museum_looks.MuseumLooks(5, 4, turns=3, seed=7, patches=patches)
+    shown = [looks[i] for i in range(3)]  # two epochs
+    places = [int(np.flatnonzero((patches == one).all((1, 2)))[0]) for x, *_ in shown for one in x.half().numpy()]
+    assert sorted(places[:6]) == sorted(places[6:]) == list(range(6)) and places[:6] != places[6:]
+    words, asked = museum_rows.tokenizer(), {}
+    for ids, place in zip((row for _, x, _ in shown for row in x.tolist()), places, strict=True):
+        asked.setdefault(place, []).append([words.decode(ids).split(prompt.QUESTION)[n] for n in (1, 2, 3)])
+    assert all(
+        one[0]
+        == other[0]
+        == f"{museum_looks.picture(0, n)[0]}{prompt.ANSWER}{museum_looks.picture(0, n)[1]}{prompt.END}"
+        for n, (one, other) in asked.items()
+    )
+    assert any(one[1:] != other[1:] for one, other in asked.values())
+    pixels = clip.pixel_values(museum.render([museum_looks.picture(0, n)[2] for n in places[:4]]))
+    _, ids, targets = shown[0]
+    fresh = museum_looks.loss(model, (pixels, ids, targets)).item()
+    assert museum_looks.loss(model, shown[0]).item() == pytest.approx(fresh, abs=1e-3)
+    other = museum_looks.MuseumLooks(5, 4, turns=3, seed=8, patches=patches)[0]
+    assert not torch.equal(other[0], shown[0][0])
+
+
 def test_the_exam_counts_right_answers_by_type(monkeypatch):
-    images, rows = museum_looks.exam("validation", 60)
-    seen = []
+    _, rows = museum_looks.exam("validation", 60)
+    model, seen = looking(5), []
 
     def said(model, shown, asked):
         seen.append(shown)
-        return [row["answer"] if shown is images or n % 2 else "no idea" for n, row in enumerate(rows)]
+        return [row["answer"] if len(seen) == 1 or n % 2 else "no idea" for n, row in enumerate(rows)]
 
     monkeypatch.setattr(museum_looks, "answers", said)
-    found = museum_looks.examined(None, number=60)
+    found = museum_looks.examined(model, number=60)
     assert found["validation, mean"] == 1.0 and 0.2 < found["validation, blind, mean"] < 0.8
     assert {f"validation, {kind}" for kind in questions.TYPES} <= set(found)
-    assert (seen[1][1] == images[0]).all()
+    assert torch.equal(seen[1][1:], seen[0][:-1]) and seen[0].shape == (60, 64, 64)

@@ -107,7 +107,8 @@ class CausalLM(nn.Module):
         self, inputs_embeds: Float[Tensor, "n time d"], max_new_tokens: int, stop: Sequence[int], beams: int
     ) -> list[list[int]]:
         """What follows, greedily or by beam search, by the model's own `generate`."""
-        options = {"do_sample": False, "num_beams": beams, "length_penalty": 0.0, "early_stopping": False}
+        options = {"do_sample": False, "num_beams": beams}
+        options |= {"length_penalty": 0.0, "early_stopping": False} if beams > 1 else {}
         ends = {"eos_token_id": list(stop) or None, "pad_token_id": stop[0] if stop else 0}
         return self.model.generate(
             inputs_embeds=inputs_embeds,

@@ -22,10 +22,12 @@ from fmnotes.gpt2 import GPT2
 from fmnotes.museum import prompt
 from fmnotes.studies.museum_looks import MuseumLooks, captioned, examined, loss
 from fmnotes.studies.museum_rows import encoded
-from fmnotes.training import Muon, TrainingConfig, train
+from fmnotes.training import Muon, TrainingConfig, quick_precision, train
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import numpy as np
 
 RUNS = ROOT / "runs" / "studies" / "connector_museum"
 SHIPPED = ROOT / "data" / "checkpoints" / "connector-museum"
@@ -46,24 +48,28 @@ class Recipe:
 RECIPES = {kind: Recipe(300, 1200) for kind in ("linear", "mlp", "resampler", "qformer")}
 
 
-@lru_cache(maxsize=1)
-def towers() -> tuple[clip.VisionTransformer, GPT2]:
+@lru_cache(maxsize=2)
+def towers(language: str = "gpt2-museum") -> tuple[clip.VisionTransformer, GPT2]:
     """Those that are shipped; all connectors share them."""
     visual = clip.CLIP.from_pretrained(data.checkpoint("clip-museum")).visual.eval()
-    return visual, GPT2.from_pretrained(data.checkpoint("gpt2-museum")).eval()
+    return visual, GPT2.from_pretrained(data.checkpoint(language)).eval()
 
 
-def between(kind: str) -> VisionLanguageModel:
-    """A new connector between the towers."""
-    visual, language = towers()
+def between(kind: str, visual: clip.VisionTransformer, language: GPT2) -> VisionLanguageModel:
+    """A new connector between two towers."""
     sizes = visual.config.vision_d_model, language.config.d_model, visual.config.n_patches
     return VisionLanguageModel(visual, ConnectorConfig(kind, *sizes), language, encoded(prompt.IMAGE)[0])
 
 
-def taught(kind: str, recipe: Recipe, seed: int, folder: Path) -> tuple[VisionLanguageModel, dict[str, list[dict]]]:
-    """Train a connector through both stages, or go on with it; and the lines of both logs."""
-    torch.manual_seed(seed)
-    model, lines = between(kind), {}
+def taught(
+    model: VisionLanguageModel, recipe: Recipe, seed: int, folder: Path, patches: np.ndarray | None = None
+) -> dict[str, list[dict]]:
+    """Train a connector through both stages, or go on with it; and the lines of both logs.
+
+    Args:
+        patches: of pictures that are shown again and again, as for `MuseumLooks`.
+    """
+    lines = {}
     for number, stage in enumerate(("align", "instruct")):
         steps = getattr(recipe, stage)
         if stage == "instruct" and recipe.rank:
@@ -73,22 +79,26 @@ def taught(kind: str, recipe: Recipe, seed: int, folder: Path) -> tuple[VisionLa
             recipe.rate,
             min_learning_rate=recipe.rate / 20,
             warmup_steps=max(1, steps // 20),
-            precision="bf16",
+            precision=quick_precision(),
             seed=seed,
             log_every=10,
             eval_every=max(1, steps // 4),
             save_every=max(1, steps // 4),
         )
-        batches = MuseumLooks(model.config.n_tokens, recipe.pictures, stage == "align", recipe.turns, 2 * seed + number)
+        described, seeds = stage == "align", 2 * seed + number
+        batches = MuseumLooks(model.config.n_tokens, recipe.pictures, described, recipe.turns, seeds, patches)
         look = {"align": captioned, "instruct": examined}[stage]
         lines[stage] = train(model, loss, batches, config, folder / stage, evaluate=look, optimizer=Muon)
-    return model.eval(), lines
+    model.eval()
+    return lines
 
 
 def main() -> None:
     """Teach all four and ship them."""
     for kind, recipe in RECIPES.items():
-        model, _ = taught(kind, recipe, 0, RUNS / kind)
+        torch.manual_seed(0)
+        model = between(kind, *towers())
+        taught(model, recipe, 0, RUNS / kind)
         model.save_pretrained(SHIPPED / kind, torch.float16)
 
 

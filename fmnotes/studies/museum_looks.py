@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from functools import lru_cache
 from itertools import islice
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -15,9 +16,14 @@ from fmnotes.gpt2.loss import IGNORE
 from fmnotes.museum import captions, prompt, questions, render, scenes
 from fmnotes.museum.world import dice_for
 from fmnotes.studies.museum_rows import encoded, tokenizer
+from fmnotes.training import shuffled
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 DESCRIBE = "What is in the picture?"  # the question to which a caption is the answer
 LONGEST = 12  # tokens of an answer
+SEED = 0  # of the pictures that are shown again and again
 
 
 def asked(question: str, image_tokens: int) -> list[int]:
@@ -26,7 +32,7 @@ def asked(question: str, image_tokens: int) -> list[int]:
 
 
 class MuseumLooks:
-    """Batches of new pictures, each with questions and their answers, or with captions: each a function of its number.
+    """Batches of pictures, each with questions and their answers, or with captions: each a function of its number.
 
     All turns about a picture stand in one row (Liu et al. 2023, section 4.2): the picture is read once for all of them.
 
@@ -35,31 +41,63 @@ class MuseumLooks:
         pictures: so many in a batch.
         described: captions in the place of questions, for the first stage.
         turns: questions, or captions, about each picture. The first question's answer cannot be guessed.
-        seed: batches of different seeds share nothing.
+        seed: batches of different seeds share nothing, but the pictures of `patches`.
+        patches: of the pictures that `seen` has looked at. These are shown again and again, in an order that changes
+            and with other questions each time, and a batch holds their patches in the place of pixels. None: a picture
+            is never shown twice.
     """
 
     unit = "answers"
 
-    def __init__(self, image_tokens: int, pictures: int, described: bool = False, turns: int = 1, seed: int = 0):
+    def __init__(
+        self,
+        image_tokens: int,
+        pictures: int,
+        described: bool = False,
+        turns: int = 1,
+        seed: int = 0,
+        patches: np.ndarray | None = None,
+    ):
         self.image_tokens, self.pictures, self.described = image_tokens, pictures, described
-        self.turns, self.seed, self.size = turns, seed, pictures * turns
+        self.turns, self.seed, self.size, self.patches = turns, seed, pictures * turns, patches
         self.facts = {"image_tokens": image_tokens, "pictures": pictures, "described": described}
-        self.facts |= {"turns": turns, "seed": seed}
+        self.facts |= {"turns": turns, "seed": seed} | ({} if patches is None else {"of": len(patches)})
 
     def __getitem__(self, i: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Batch i: pixels, ids and targets; of the targets, all but the answers' are IGNORE."""
-        drawn = [self._drawn(n) for n in range(i * self.pictures, (i + 1) * self.pictures)]
-        rows = [row(turns, self.image_tokens) for _, turns in drawn]
-        return clip.pixel_values(render([scene for scene, _ in drawn])), *laid_out(rows)
+        """Batch i: pixels or patches, ids, and targets; of these, all but the answers' are IGNORE."""
+        numbers = range(i * self.pictures, (i + 1) * self.pictures)
+        if self.patches is None:
+            drawn = [picture(self.seed, n) for n in numbers]
+            shown = clip.pixel_values(render([scene for *_, scene in drawn]))
+        else:
+            _, items = shuffled(len(self.patches), self.seed, numbers[0], self.pictures)
+            drawn = [picture(SEED, n) for n in items.tolist()]
+            shown = torch.from_numpy(self.patches[items]).float()
+        rows = [row(self._turns(n, *one), self.image_tokens) for n, one in zip(numbers, drawn, strict=True)]
+        return shown, *laid_out(rows)
 
-    def _drawn(self, n: int) -> tuple[scenes.Scene, list[tuple[str, str]]]:
-        dice = dice_for("looks", "train", self.seed, n)
+    def _turns(self, n: int, question: str, answer: str, scene: scenes.Scene) -> list[tuple[str, str]]:
+        dice = dice_for("looks-turns", "train", self.seed, n)
         if self.described:
-            scene = scenes.sample(dice)
-            return scene, [(DESCRIBE, captions.sample(scene, dice)) for _ in range(self.turns)]
-        question, answer, _, scene = questions.draw(dice, "train")
-        others = [questions.another(dice, scene)[:2] for _ in range(self.turns - 1)]
-        return scene, [(question, answer), *others]
+            return [(DESCRIBE, captions.sample(scene, dice)) for _ in range(self.turns)]
+        return [(question, answer), *(questions.another(dice, scene)[:2] for _ in range(self.turns - 1))]
+
+
+@lru_cache(maxsize=16_384)
+def picture(seed: int, n: int) -> tuple[str, str, scenes.Scene]:
+    """Picture n, and a question about it with its answer."""
+    question, answer, _, scene = questions.draw(dice_for("looks", "train", seed, n), "train")
+    return question, answer, scene
+
+
+@torch.inference_mode()
+def seen(visual: torch.nn.Module, number: int, batch_size: int = 64) -> Float[np.ndarray, "number patches d_vision"]:
+    """What a tower makes of the first pictures, in half precision: one that is frozen need not look twice."""
+    parts = []
+    for start in range(0, number, batch_size):
+        shown = [picture(SEED, n)[2] for n in range(start, min(start + batch_size, number))]
+        parts.append(visual.patches(clip.pixel_values(render(shown))).half().numpy())
+    return np.concatenate(parts)
 
 
 def row(turns: list[tuple[str, str]], image_tokens: int) -> tuple[list[int], list[int]]:
@@ -82,21 +120,25 @@ def laid_out(rows: list[tuple[list[int], list[int]]]) -> tuple[torch.Tensor, tor
 
 
 def loss(model: VisionLanguageModel, batch: tuple[torch.Tensor, ...]) -> torch.Tensor:
-    """The mean loss of the answers' tokens."""
-    pixels, ids, targets = batch
-    return model.loss(ids, targets, model.patches(pixels))
+    """The mean loss of the answers' tokens, of a batch of `MuseumLooks`."""
+    shown, ids, targets = batch
+    return model.loss(ids, targets, shown if shown.ndim == 3 else model.patches(shown))
 
 
 @torch.inference_mode()
 def answers(
     model: VisionLanguageModel,
-    images: np.ndarray | None,
+    shown: np.ndarray | torch.Tensor | None,
     asked_of: list[str],
     batch_size: int = 64,
     longest: int = LONGEST,
 ) -> list[str]:
-    """What the model answers to each question about the picture of the same number, or with no picture at all."""
-    tokens = 0 if images is None else model.config.n_tokens
+    """What the model answers to each question about the picture of the same number, or with no picture at all.
+
+    Args:
+        shown: pictures, (n, 64, 64, 3), or what the model's tower has made of them, (n, patches, width).
+    """
+    tokens = 0 if shown is None else model.config.n_tokens
     prompts = [asked(question, tokens) for question in asked_of]
     by_length = defaultdict(list)
     for n, ids in enumerate(prompts):
@@ -105,7 +147,10 @@ def answers(
     for group in by_length.values():
         for start in range(0, len(group), batch_size):
             part = group[start : start + batch_size]
-            patches = None if images is None else model.patches(clip.pixel_values(images[part]))
+            if shown is not None:
+                patches = shown[part] if shown.ndim == 3 else model.patches(clip.pixel_values(shown[part]))
+            else:
+                patches = None
             found = model.generate(torch.tensor([prompts[n] for n in part]), patches, longest, stop=[end])
             for n, ids in zip(part, found, strict=True):
                 said[n] = tokenizer().decode(ids)
@@ -119,12 +164,15 @@ def exam(split: str, number: int) -> tuple[np.ndarray, list[dict]]:
     return render([scenes.Scene.from_row(row) for row in rows]), rows
 
 
+@torch.inference_mode()
 def examined(model: VisionLanguageModel, splits: tuple[str, ...] = ("validation",), number: int = 300) -> dict:
     """The share of right answers by type and their mean over types; and blind, with the pictures of other questions."""
     found = {}
     for split in splits:
         images, rows = exam(split, number)
-        for name, shown in ((split, images), (f"{split}, blind", np.roll(images, 1, axis=0))):
+        parts = [model.patches(clip.pixel_values(part)) for part in np.array_split(images, -(-number // 64))]
+        patches = torch.cat(parts)
+        for name, shown in ((split, patches), (f"{split}, blind", patches.roll(1, 0))):
             said = answers(model, shown, [row["question"] for row in rows])
             right = defaultdict(list)
             for row, answer in zip(rows, said, strict=True):
