@@ -1,9 +1,9 @@
 """Processes train as one, hold and send what the formulas say, and go on from what others have written."""
 
 import math
-import os
 import shutil
 import subprocess
+import tempfile
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from fmnotes import distributed
 from fmnotes.distributed import SCHEMES, Job, Traffic, arithmetic, held, launch, ring_bytes, traffic, units
-from fmnotes.distributed.launch import _what_happened
+from fmnotes.distributed.launch import _environment, _what_happened
 from fmnotes.gpt2 import GPT2, GPT2Config
 from fmnotes.training import TokenBatches, TrainingConfig, adamw
 
@@ -121,24 +121,28 @@ def test_what_a_killed_writer_left_is_no_checkpoint(job, tmp_path):
     assert not [path for path in tmp_path.rglob("*") if path.suffix in (".pt", ".pkl", ".distcp", ".metadata")]
 
 
-def test_an_interrupt_leaves_no_process_behind(job):
+def test_an_interrupt_leaves_no_process_behind(job, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # where the jobs are written: it names their processes
+    seen = []
+
     def interrupt(line):
+        seen.extend(working_on(tmp_path))
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         launch([replace(job, steps=100_000, measure=False)], 2, interrupt)
-    mine = [line for line in workers() if job.ids.split("/")[-2] in line or "jobs.json" in line]
+    assert len(seen) == 3  # torchrun and its two
     deadline = time.time() + 20
-    while mine and time.time() < deadline:
+    while (left := working_on(tmp_path)) and time.time() < deadline:
         time.sleep(0.2)
-        mine = [line for line in workers() if "jobs.json" in line]
-    assert not mine
+    assert not left
+    assert not list(tmp_path.iterdir())
 
 
-def workers() -> list[str]:
-    listed = subprocess.run(["ps", "-eo", "ppid,args"], capture_output=True, text=True, check=True).stdout
-    own = {str(os.getpid())}
-    return [line for line in listed.splitlines() if "fmnotes.distributed.worker" in line and line.split()[0] in own]
+def working_on(folder: Path) -> list[str]:
+    """Command lines of all processes that name a folder."""
+    listed = subprocess.run(["ps", "-axww", "-o", "args"], capture_output=True, text=True, check=True).stdout
+    return [line for line in listed.splitlines() if str(folder) in line]
 
 
 def test_a_mistake_is_told_by_its_rank(job):
@@ -235,4 +239,4 @@ def test_seconds_of_a_step_at_scale():
 
 
 def test_the_environment_reaches_the_processes():
-    assert str(Path(distributed.__file__).parents[2]) in distributed.launch.__globals__["_environment"]()["PYTHONPATH"]
+    assert str(Path(distributed.__file__).parents[2]) in _environment()["PYTHONPATH"]

@@ -482,26 +482,27 @@ def small_connectors(monkeypatch, tmp_path):
     torch.manual_seed(0)
     visual, language = clip.CLIP(clip.CLIPConfig.quick()).visual, GPT2(GPT2Config.nano(context_length=512))
     small = connector_museum.Recipe(2, 2, rank=2, pictures=2, turns=2)
-    monkeypatch.setattr(connector_museum, "towers", lambda language_name="": (visual.eval(), language.eval()))
+    monkeypatch.setattr(connector_museum, "towers", lambda: (visual.eval(), language.eval()))
     monkeypatch.setattr(connector_kinds, "towers", connector_museum.towers)
     make = partial(connector.ConnectorConfig, n_queries=4, n_layer=1, n_head=2)
     monkeypatch.setattr(connector_museum, "ConnectorConfig", make)
     monkeypatch.setattr(connector_museum, "RECIPES", {"mlp": small, "qformer": small})
     for name, number in {"captioned": 2, "examined": 6}.items():
         monkeypatch.setattr(connector_museum, name, partial(getattr(museum_looks, name), number=number))
-    for name, value in {"RECIPE": small, "SEEDS": 2, "EXAM": 12, "STORIES": 1, "PICTURES": 5}.items():
+    for name, value in {"RECIPE": small, "SEEDS": 2, "EXAM": 50, "STORIES": 1, "PROBED": 5}.items():
         monkeypatch.setattr(connector_kinds, name, value)
+    monkeypatch.setattr(connector_museum, "PICTURES", 5)
     for study in (connector_museum, connector_kinds):
         monkeypatch.setattr(study, "RUNS", tmp_path / study.__name__ / "runs")
-    some = ("mlp", "qformer", "qformer, longer", "mlp, frozen")
+    some = ("mlp", "qformer", "qformer, longer", "qformer, frozen")
     monkeypatch.setattr(connector_kinds, "ARMS", {name: connector_kinds.ARMS[name] for name in some})
     monkeypatch.setattr(connector_kinds, "STUDY", tmp_path / "study")
     monkeypatch.setattr(connector_museum, "SHIPPED", tmp_path / "shipped")
     monkeypatch.setattr(connector_kinds, "ProcessPoolExecutor", lambda n: ThreadPoolExecutor(1))
-    for cached in (connector_kinds.operations, connector_kinds.patches):
+    for cached in (connector_kinds.operations, connector_museum.patches):
         cached.cache_clear()
     yield tmp_path, visual, language
-    for cached in (connector_kinds.operations, connector_kinds.patches):
+    for cached in (connector_kinds.operations, connector_museum.patches):
         cached.cache_clear()
 
 

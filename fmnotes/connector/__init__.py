@@ -1,7 +1,8 @@
 """From pixels to words, as notebook 04 derives it.
 
 Read `connectors.py` (four ways from patches to tokens), `model.py` (a language model that is shown a picture), then
-`adapter.py` (low-rank updates of it) and `pretrained.py` (towers that others have trained).
+`adapter.py` (low-rank updates of it), `pretrained.py` (towers that others have trained) and `probes.py` (what a linear
+map can read from what is passed on).
 """
 
 from fmnotes.connector.config import KINDS, ConnectorConfig

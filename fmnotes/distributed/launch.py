@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ def launch(jobs: Sequence[Job], n: int, told: Callable[[dict], None] = lambda li
         raise ValueError(f"{n} processes: at least one is needed")
     with tempfile.TemporaryDirectory() as folder:
         file, errors = Path(folder) / "jobs.json", Path(folder) / "errors.txt"
-        file.write_text(json.dumps([worker.to_json(job) for job in jobs]))
+        file.write_text(json.dumps([asdict(job) for job in jobs]))
         with errors.open("wb") as log:
             process = subprocess.Popen(
                 [*_torchrun(n), str(file)], stdout=subprocess.PIPE, stderr=log, env=_environment(), text=True

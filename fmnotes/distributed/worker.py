@@ -7,7 +7,6 @@ With GPUs there are as many processes as GPUs, and they talk by nccl; without, t
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import signal
@@ -15,7 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -128,8 +127,8 @@ def run(
     for step in range(start, job.steps):
         if job.killed == (rank, step):
             os.kill(os.getpid(), signal.SIGKILL)
-        count = messages if job.measure and step == job.steps - 1 else nothing
-        with count(result["messages"]):
+        counted = job.measure and step == job.steps - 1
+        with messages(result["messages"]) if counted else nullcontext():
             loss = update(network, model, optimizer, batches[step], job, step, rank, world)
         if world > 1:
             dist.all_reduce(loss)
@@ -215,11 +214,6 @@ def held_by(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, int
 
 
 @contextmanager
-def nothing(found: dict) -> Iterator[None]:
-    yield
-
-
-@contextmanager
 def messages(found: dict) -> Iterator[None]:
     """Bytes of the arrays that are reduced, scattered or gathered meanwhile, as torch's profiler sees them.
 
@@ -261,11 +255,6 @@ def _die_with_parent(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(0.5)
     os._exit(1)
-
-
-def to_json(job: Job) -> dict[str, Any]:
-    """A job as JSON has it."""
-    return dataclasses.asdict(job)
 
 
 if __name__ == "__main__":

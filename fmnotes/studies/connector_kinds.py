@@ -3,8 +3,8 @@
     make study NAME=connector_kinds
 
 At matched steps, on the same pictures and questions; at matched operations, where those that make fewer visual tokens
-may take more steps; and with the language model frozen or adapted. Three seeds. The language model is the small one:
-with gpt2-museum each of these runs would take hours. The frozen picture tower looks at each picture once.
+may take more steps; and with the language model frozen or adapted. Three seeds. Towers and pictures are those of
+`connector_museum`.
 """
 
 from __future__ import annotations
@@ -19,19 +19,18 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from fmnotes import ROOT, metrics
-from fmnotes.connector import KINDS
-from fmnotes.museum import questions
-from fmnotes.studies.connector_museum import Recipe, between, taught, towers
-from fmnotes.studies.museum_looks import MuseumLooks, examined, loss, seen
+from fmnotes import ROOT, clip, metrics
+from fmnotes.connector import KINDS, VisionLanguageModel, probes
+from fmnotes.museum import Scene, questions
+from fmnotes.studies.connector_museum import Recipe, between, patches, taught, towers
+from fmnotes.studies.museum_looks import SEED, MuseumLooks, exam, examined, loss, picture
 from fmnotes.studies.museum_rows import stories_bits
 
 STUDY = ROOT / "data" / "studies" / "connector_kinds"
 RUNS = ROOT / "runs" / "studies" / "connector_kinds"
-LANGUAGE = "gpt2-museum-small"
-PICTURES = 8192  # shown again and again, with new questions
 SEEDS, EXAM, STORIES, POINTS = 3, 600, 32, 16
-RECIPE = Recipe(200, 800)
+RECIPE = Recipe(50, 250)
+PROBED = 1000  # pictures from which the linear probes learn
 
 
 @dataclass(frozen=True)
@@ -45,19 +44,7 @@ class Arm:
 
 ARMS = {kind: Arm(kind) for kind in KINDS}
 ARMS |= {f"{kind}, longer": Arm(kind, "operations") for kind in ("resampler", "qformer")}
-ARMS |= {f"{kind}, frozen": Arm(kind, adapted=False) for kind in ("mlp", "qformer")}
-
-
-@lru_cache(maxsize=1)
-def patches() -> np.ndarray:
-    """What the picture tower makes of the pictures: computed once, then read from the disk as it is needed."""
-    file = RUNS / "patches.npy"
-    if not file.exists():
-        RUNS.mkdir(parents=True, exist_ok=True)
-        half = file.with_name("half-written.npy")
-        np.save(half, seen(towers(LANGUAGE)[0], PICTURES))
-        half.replace(file)
-    return np.load(file, mmap_mode="r")
+ARMS |= {"qformer, frozen": Arm("qformer", adapted=False)}
 
 
 @lru_cache(maxsize=8)
@@ -66,12 +53,27 @@ def operations(kind: str) -> float:
 
     Fused attention is left out.
     """
-    model = between(kind, *towers(LANGUAGE))
+    model = between(kind, *towers())
     model.adapt(RECIPE.rank)
     batch = MuseumLooks(model.config.n_tokens, RECIPE.pictures, turns=RECIPE.turns, patches=patches())[0]
     with FlopCounterMode(display=False) as counter:
         loss(model, batch).backward()
     return counter.get_total_flops()
+
+
+@torch.inference_mode()
+def probed(model: VisionLanguageModel | None) -> dict[str, float]:
+    """What a linear map reads of place, colour and shape from what a connector passes on, or from the patches."""
+    images, rows = exam("test", EXAM)
+    learned = [picture(SEED, n)[2] for n in range(PROBED)]
+    asked_of = [Scene.from_row(row) for row in rows]
+    visual = towers()[0]
+    tested = torch.cat([visual.patches(clip.pixel_values(part)) for part in np.array_split(images, EXAM // 50)])
+    views = [torch.from_numpy(patches()[:PROBED]).float(), tested]
+    if model is not None:
+        views = [model.connector(view) for view in views]
+    found = probes.readable(views[0], learned, views[1], asked_of)
+    return {f"probe, {what}": share for what, share in found.items()}
 
 
 def recipe(arm: Arm) -> Recipe:
@@ -89,9 +91,9 @@ def run(name: str, seed: int) -> dict:
         return json.loads(file.read_text())
     torch.set_num_threads(1)
     torch.manual_seed(seed)
-    model = between(arm.kind, *towers(LANGUAGE))
+    model = between(arm.kind, *towers())
     lines = taught(model, recipe(arm), seed, RUNS / title, patches())
-    result = examined(model, ("test", "composition"), EXAM)
+    result = examined(model, ("test", "composition"), EXAM) | probed(model)
     looks = [line for line in lines["instruct"] if "validation, mean" in line]
     result["validation, mean"] = [line["validation, mean"] for line in looks]
     captions = [line for line in lines["align"] if "validation, CIDEr" in line][-1]
@@ -125,7 +127,8 @@ def main() -> None:
                 arms[name][f"{split}, difference"] = metrics.difference_interval(shares, base)._asdict()
     found = {
         "types": list(questions.TYPES),
-        "stories before, bits per byte": stories_bits(towers(LANGUAGE)[1], STORIES),
+        "patches": probed(None),
+        "stories before, bits per byte": stories_bits(towers()[1], STORIES),
         "arms": arms,
     }
     STUDY.mkdir(parents=True, exist_ok=True)

@@ -1,11 +1,11 @@
-"""connector-museum: the four connectors of notebook 04, between clip-museum and gpt2-museum.
+"""connector-museum: the four connectors of notebook 04, between clip-museum and gpt2-museum-small.
 
     make study NAME=connector_museum
 
 Two stages (Liu et al. 2023, section 4.2). First the connector alone learns to make the language model say captions;
 then it learns to make it answer questions, and low-rank updates of the language model learn with it. The towers' own
-weights never change. Stopped at any moment, the same command goes on where it was. The connectors are written to
-`data/checkpoints/connector-museum`, in half precision.
+weights never change; the picture tower looks at each picture once. Stopped at any moment, the same command goes on
+where it was. The connectors are written to `data/checkpoints/connector-museum`, in half precision.
 """
 
 from __future__ import annotations
@@ -14,23 +14,24 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
 from fmnotes import ROOT, clip, data
 from fmnotes.connector import ConnectorConfig, VisionLanguageModel
 from fmnotes.gpt2 import GPT2
 from fmnotes.museum import prompt
-from fmnotes.studies.museum_looks import MuseumLooks, captioned, examined, loss
+from fmnotes.studies.museum_looks import MuseumLooks, captioned, examined, loss, seen
 from fmnotes.studies.museum_rows import encoded
 from fmnotes.training import Muon, TrainingConfig, quick_precision, train
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import numpy as np
-
 RUNS = ROOT / "runs" / "studies" / "connector_museum"
 SHIPPED = ROOT / "data" / "checkpoints" / "connector-museum"
+LANGUAGE = "gpt2-museum-small"
+PICTURES = 16_384  # shown again and again, with new questions
 
 
 @dataclass(frozen=True)
@@ -45,14 +46,27 @@ class Recipe:
     turns: int = 4
 
 
-RECIPES = {kind: Recipe(300, 1200) for kind in ("linear", "mlp", "resampler", "qformer")}
+RECIPES = {kind: Recipe(150, 2500, rank=16, turns=6) for kind in ("mlp", "qformer")}
+RECIPES |= {kind: Recipe(150, 800, rank=16, turns=6) for kind in ("linear", "resampler")}
 
 
-@lru_cache(maxsize=2)
-def towers(language: str = "gpt2-museum") -> tuple[clip.VisionTransformer, GPT2]:
+@lru_cache(maxsize=1)
+def towers() -> tuple[clip.VisionTransformer, GPT2]:
     """Those that are shipped; all connectors share them."""
     visual = clip.CLIP.from_pretrained(data.checkpoint("clip-museum")).visual.eval()
-    return visual, GPT2.from_pretrained(data.checkpoint(language)).eval()
+    return visual, GPT2.from_pretrained(data.checkpoint(LANGUAGE)).eval()
+
+
+@lru_cache(maxsize=1)
+def patches() -> np.ndarray:
+    """What the picture tower makes of the pictures: computed once, then read from the disk as it is needed."""
+    file = RUNS / "patches.npy"
+    if not file.exists():
+        RUNS.mkdir(parents=True, exist_ok=True)
+        half = file.with_name("half-written.npy")
+        np.save(half, seen(towers()[0], PICTURES))
+        half.replace(file)
+    return np.load(file, mmap_mode="r")
 
 
 def between(kind: str, visual: clip.VisionTransformer, language: GPT2) -> VisionLanguageModel:
@@ -62,7 +76,7 @@ def between(kind: str, visual: clip.VisionTransformer, language: GPT2) -> Vision
 
 
 def taught(
-    model: VisionLanguageModel, recipe: Recipe, seed: int, folder: Path, patches: np.ndarray | None = None
+    model: VisionLanguageModel, recipe: Recipe, seed: int, folder: Path, patches: np.ndarray
 ) -> dict[str, list[dict]]:
     """Train a connector through both stages, or go on with it; and the lines of both logs.
 
@@ -96,9 +110,10 @@ def taught(
 def main() -> None:
     """Teach all four and ship them."""
     for kind, recipe in RECIPES.items():
+        torch.set_num_threads(1)
         torch.manual_seed(0)
         model = between(kind, *towers())
-        taught(model, recipe, 0, RUNS / kind)
+        taught(model, recipe, 0, RUNS / kind, patches())
         model.save_pretrained(SHIPPED / kind, torch.float16)
 
 

@@ -166,13 +166,14 @@ def exam(split: str, number: int) -> tuple[np.ndarray, list[dict]]:
 
 @torch.inference_mode()
 def examined(model: VisionLanguageModel, splits: tuple[str, ...] = ("validation",), number: int = 300) -> dict:
-    """The share of right answers by type and their mean over types; and blind, with the pictures of other questions."""
+    """The share of right answers by type and their mean; and blind: with others' pictures, and with no picture."""
     found = {}
     for split in splits:
         images, rows = exam(split, number)
         parts = [model.patches(clip.pixel_values(part)) for part in np.array_split(images, -(-number // 64))]
         patches = torch.cat(parts)
-        for name, shown in ((split, patches), (f"{split}, blind", patches.roll(1, 0))):
+        views = {split: patches, f"{split}, blind": patches.roll(1, 0), f"{split}, no picture": None}
+        for name, shown in views.items():
             said = answers(model, shown, [row["question"] for row in rows])
             right = defaultdict(list)
             for row, answer in zip(rows, said, strict=True):
