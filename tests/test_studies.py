@@ -15,6 +15,7 @@ from fmnotes import ROOT, clip, connector, metrics, museum
 from fmnotes.gpt2 import GPT2, GPT2Config, token_losses
 from fmnotes.gpt2.loss import IGNORE
 from fmnotes.museum import prompt, questions
+from fmnotes.museum.world import dice_for
 from fmnotes.studies import (
     clip_contrast,
     clip_museum,
@@ -433,11 +434,11 @@ def looking(n_tokens: int) -> connector.VisionLanguageModel:
     return connector.VisionLanguageModel(visual, shape, GPT2(GPT2Config.nano(context_length=96)), image).eval()
 
 
-@pytest.mark.parametrize("described", [False, True])
-def test_looks_hold_a_picture_its_questions_and_the_answers_alone_as_targets(described):
-    looks = museum_looks.MuseumLooks(5, 6, described, turns=3, seed=1)
+@pytest.mark.parametrize("stage", ["align", "instruct", "places", "again"])
+def test_looks_hold_a_picture_its_questions_and_the_answers_alone_as_targets(stage):
+    looks = museum_looks.MuseumLooks(5, 6, stage, turns=3, seed=1)
     pixels, ids, targets = looks[2]
-    again = museum_looks.MuseumLooks(5, 6, described, turns=3, seed=1)[2]
+    again = museum_looks.MuseumLooks(5, 6, stage, turns=3, seed=1)[2]
     assert all(torch.equal(one, other) for one, other in zip(looks[2], again, strict=True))
     assert pixels.shape == (6, 3, 64, 64) and ids.shape == targets.shape
     words, kinds = museum_rows.tokenizer(), set()
@@ -445,17 +446,38 @@ def test_looks_hold_a_picture_its_questions_and_the_answers_alone_as_targets(des
         last = max(place for place, token in enumerate(target) if token != IGNORE)
         text = words.decode([*row[: last + 1], target[last]])
         turns = text.removeprefix(prompt.END).split(prompt.END)[:-1]
-        assert len(turns) == 3
+        assert len(turns) == 3 or stage in ("places", "again")
         for number, turn in enumerate(turns):
             parsed = prompt.parse(turn + prompt.END)
             assert parsed.image_tokens == (0 if number else 5) and parsed.answer
-            assert (parsed.question == museum_looks.DESCRIBE) == described
+            assert (parsed.question == museum_looks.DESCRIBE) == (stage == "align")
             kinds.add(parsed.question)
         answers = "".join(prompt.parse(turn + prompt.END).answer + prompt.END for turn in turns)
         assert words.decode([token for token in target if token != IGNORE]) == answers
         shifted = [(token, following) for token, following in zip(target[:last], row[1:], strict=False)]
         assert all(token in (IGNORE, following) for token, following in shifted)  # what follows is to be said
-    assert described or len(kinds) > 10
+    assert stage == "align" or len(kinds) > 10
+
+
+def test_what_is_found_step_by_step_is_so():
+    asked, hinted = set(), 0
+    for n in range(300):
+        _, _, scene = museum_looks.picture(1, n)
+        dice = dice_for("steps", "train", n)
+        turns = museum_looks.step_by_step(dice, scene)
+        things = {" ".join(thing.pair): thing for thing in scene.objects}
+        for question, answer in turns[:-1]:
+            thing = next(thing for name, thing in things.items() if question.endswith(f" the {name}?"))
+            assert answer == (thing.size if question.startswith("What size") else f"{thing.row} {thing.column}")
+        if turns:
+            question, answer = turns[-1]
+            assert answer == questions.answer(question, scene) and len(turns) in (1, 3)
+            assert all(question.count(turn[0].partition(" the ")[2][:-1]) for turn in turns[:-1])
+            asked.add(question.split()[0])
+            hinted += len(turns) == 3
+        else:
+            assert sum([thing.pair for thing in scene.objects].count(x.pair) == 1 for x in scene.objects) < 2
+    assert {"Is", "Does", "Which", "Are", "Do", "Would"} <= asked and 80 < hinted < 200
 
 
 def test_padding_changes_neither_loss_nor_answers():
@@ -481,7 +503,7 @@ def small_connectors(monkeypatch, tmp_path):
     """The studies of connectors between towers of no skill, a few steps long, in folders of their own."""
     torch.manual_seed(0)
     visual, language = clip.CLIP(clip.CLIPConfig.quick()).visual, GPT2(GPT2Config.nano(context_length=512))
-    small = connector_museum.Recipe(2, 2, rank=2, pictures=2, turns=2)
+    small = connector_museum.Recipe(2, 2, 2, 2, rank=2, pictures=2, turns=3)
     monkeypatch.setattr(connector_museum, "towers", lambda: (visual.eval(), language.eval()))
     monkeypatch.setattr(connector_kinds, "towers", connector_museum.towers)
     make = partial(connector.ConnectorConfig, n_queries=4, n_layer=1, n_head=2)
@@ -489,9 +511,11 @@ def small_connectors(monkeypatch, tmp_path):
     monkeypatch.setattr(connector_museum, "RECIPES", {"mlp": small, "qformer": small})
     for name, number in {"captioned": 2, "examined": 6}.items():
         monkeypatch.setattr(connector_museum, name, partial(getattr(museum_looks, name), number=number))
-    for name, value in {"RECIPE": small, "SEEDS": 2, "EXAM": 50, "STORIES": 1, "PROBED": 5}.items():
+    for name, value in {"RECIPE": small, "SEEDS": 2, "EXAM": 12, "STORIES": 1, "PROBED": 5}.items():
         monkeypatch.setattr(connector_kinds, name, value)
-    monkeypatch.setattr(connector_museum, "PICTURES", 5)
+    for name, value in {"PICTURES": 5, "EXAM": 6}.items():
+        monkeypatch.setattr(connector_museum, name, value)
+    monkeypatch.setattr(connector_museum, "STUDY", tmp_path / "exam")
     for study in (connector_museum, connector_kinds):
         monkeypatch.setattr(study, "RUNS", tmp_path / study.__name__ / "runs")
     some = ("mlp", "qformer", "qformer, longer", "qformer, frozen")
@@ -512,6 +536,8 @@ def test_connectors_are_taught_in_two_stages_and_shipped(small_connectors):
     connector_museum.main()
     written = {file: file.read_bytes() for file in (folder / "shipped").rglob("*.safetensors")}
     assert len(written) == 4
+    exam = json.loads((folder / "exam" / "exam.json").read_text())
+    assert set(exam) == {"mlp", "qformer"} and 0 <= exam["mlp"]["composition, blind, mean"] <= 1
     for name, p in (pair for model in (visual, language) for pair in model.named_parameters()):
         assert torch.equal(p, before[name])
     for kind in ("mlp", "qformer"):

@@ -22,7 +22,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from fmnotes import ROOT, clip, metrics
 from fmnotes.connector import KINDS, VisionLanguageModel, probes
 from fmnotes.museum import Scene, questions
-from fmnotes.studies.connector_museum import Recipe, between, patches, taught, towers
+from fmnotes.studies.connector_museum import STAGES, Recipe, between, patches, taught, towers
 from fmnotes.studies.museum_looks import SEED, MuseumLooks, exam, examined, loss, picture
 from fmnotes.studies.museum_rows import stories_bits
 
@@ -68,7 +68,7 @@ def probed(model: VisionLanguageModel | None) -> dict[str, float]:
     learned = [picture(SEED, n)[2] for n in range(PROBED)]
     asked_of = [Scene.from_row(row) for row in rows]
     visual = towers()[0]
-    tested = torch.cat([visual.patches(clip.pixel_values(part)) for part in np.array_split(images, EXAM // 50)])
+    tested = torch.cat([visual.patches(clip.pixel_values(part)) for part in np.array_split(images, -(-EXAM // 64))])
     views = [torch.from_numpy(patches()[:PROBED]).float(), tested]
     if model is not None:
         views = [model.connector(view) for view in views]
@@ -79,7 +79,7 @@ def probed(model: VisionLanguageModel | None) -> dict[str, float]:
 def recipe(arm: Arm) -> Recipe:
     """The arm's steps and ranks."""
     more = operations("mlp") / operations(arm.kind) if arm.matched == "operations" else 1.0
-    steps = {stage: round(getattr(RECIPE, stage) * more) for stage in ("align", "instruct")}
+    steps = {stage: round(getattr(RECIPE, stage) * more) for stage in STAGES}
     return replace(RECIPE, **steps, rank=RECIPE.rank if arm.adapted else 0)
 
 

@@ -2,14 +2,17 @@
 
     make study NAME=connector_museum
 
-Two stages (Liu et al. 2023, section 4.2). First the connector alone learns to make the language model say captions;
-then it learns to make it answer questions, and low-rank updates of the language model learn with it. The towers' own
-weights never change; the picture tower looks at each picture once. Stopped at any moment, the same command goes on
-where it was. The connectors are written to `data/checkpoints/connector-museum`, in half precision.
+Two stages (Liu et al. 2023, section 4.2), and two more. First the connector alone learns to make the language model
+say captions; then it learns to make it answer questions, and low-rank updates of the language model learn with it.
+Then both learn to write down what is where, and to compare places and sizes step by step; and at last they answer
+questions again. The towers' own weights never change; the picture tower looks at each picture once. Stopped at any
+moment, the same command goes on where it was. The connectors are written to `data/checkpoints/connector-museum`, in
+half precision.
 """
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -28,10 +31,13 @@ from fmnotes.training import Muon, TrainingConfig, quick_precision, train
 if TYPE_CHECKING:
     from pathlib import Path
 
+STUDY = ROOT / "data" / "studies" / "connector_museum"
 RUNS = ROOT / "runs" / "studies" / "connector_museum"
 SHIPPED = ROOT / "data" / "checkpoints" / "connector-museum"
 LANGUAGE = "gpt2-museum-small"
-PICTURES = 16_384  # shown again and again, with new questions
+SPLITS = ("test", "composition")
+STAGES = {"align": 1.0, "instruct": 1.0, "places": 0.75, "again": 0.75}  # parts of the learning rate
+PICTURES, EXAM = 16_384, 600  # shown again and again, with new questions; and questions to be examined with
 
 
 @dataclass(frozen=True)
@@ -39,15 +45,16 @@ class Recipe:
     """How a connector is taught. A step holds `pictures` × `turns` captions or questions."""
 
     align: int  # steps of the first stage
-    instruct: int  # and of the second
-    rank: int = 8  # of the language model's updates in the second; 0: none
-    rate: float = 2e-3
+    instruct: int  # of the second
+    places: int = 0  # of the third
+    again: int = 0  # and of the last
+    rank: int = 8  # of the language model's updates from the second on; 0: none
+    rate: float = 2e-3  # at the peak; three quarters of it from the third stage on
     pictures: int = 32
     turns: int = 4
 
 
-RECIPES = {kind: Recipe(150, 2500, rank=16, turns=6) for kind in ("mlp", "qformer")}
-RECIPES |= {kind: Recipe(150, 800, rank=16, turns=6) for kind in ("linear", "resampler")}
+RECIPES = {kind: Recipe(150, 2500, 1300, 800, rank=16, turns=6) for kind in ("mlp", "qformer", "resampler", "linear")}
 
 
 @lru_cache(maxsize=1)
@@ -78,20 +85,20 @@ def between(kind: str, visual: clip.VisionTransformer, language: GPT2) -> Vision
 def taught(
     model: VisionLanguageModel, recipe: Recipe, seed: int, folder: Path, patches: np.ndarray
 ) -> dict[str, list[dict]]:
-    """Train a connector through both stages, or go on with it; and the lines of both logs.
+    """Train a connector through its stages, or go on with it; and the lines of their logs.
 
     Args:
         patches: of pictures that are shown again and again, as for `MuseumLooks`.
     """
     lines = {}
-    for number, stage in enumerate(("align", "instruct")):
-        steps = getattr(recipe, stage)
+    for number, stage in enumerate(stage for stage in STAGES if getattr(recipe, stage)):
+        steps, rate = getattr(recipe, stage), recipe.rate * STAGES[stage]
         if stage == "instruct" and recipe.rank:
             model.adapt(recipe.rank)
         config = TrainingConfig(
             steps,
-            recipe.rate,
-            min_learning_rate=recipe.rate / 20,
+            rate,
+            min_learning_rate=rate / 20,
             warmup_steps=max(1, steps // 20),
             precision=quick_precision(),
             seed=seed,
@@ -99,22 +106,26 @@ def taught(
             eval_every=max(1, steps // 4),
             save_every=max(1, steps // 4),
         )
-        described, seeds = stage == "align", 2 * seed + number
-        batches = MuseumLooks(model.config.n_tokens, recipe.pictures, described, recipe.turns, seeds, patches)
-        look = {"align": captioned, "instruct": examined}[stage]
+        seeds = len(STAGES) * seed + number
+        batches = MuseumLooks(model.config.n_tokens, recipe.pictures, stage, recipe.turns, seeds, patches)
+        look = captioned if stage == "align" else examined
         lines[stage] = train(model, loss, batches, config, folder / stage, evaluate=look, optimizer=Muon)
     model.eval()
     return lines
 
 
 def main() -> None:
-    """Teach all four and ship them."""
+    """Teach them all, ship them, and write down how many questions they answer."""
+    found = {}
     for kind, recipe in RECIPES.items():
         torch.set_num_threads(1)
         torch.manual_seed(0)
         model = between(kind, *towers())
         taught(model, recipe, 0, RUNS / kind, patches())
         model.save_pretrained(SHIPPED / kind, torch.float16)
+        found[kind] = {name: round(share, 4) for name, share in examined(model, SPLITS, number=EXAM).items()}
+    STUDY.mkdir(parents=True, exist_ok=True)
+    (STUDY / "exam.json").write_text(json.dumps(found, indent=1) + "\n")
 
 
 if __name__ == "__main__":

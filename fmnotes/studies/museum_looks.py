@@ -14,6 +14,7 @@ from fmnotes import clip, metrics
 from fmnotes.connector import VisionLanguageModel
 from fmnotes.gpt2.loss import IGNORE
 from fmnotes.museum import captions, prompt, questions, render, scenes
+from fmnotes.museum.forms import FORMS, Larger, Relation, Same, Side
 from fmnotes.museum.world import dice_for
 from fmnotes.studies.museum_rows import encoded, tokenizer
 from fmnotes.training import shuffled
@@ -21,7 +22,12 @@ from fmnotes.training import shuffled
 if TYPE_CHECKING:
     from jaxtyping import Float
 
+    from fmnotes.museum.dice import Dice
+
 DESCRIBE = "What is in the picture?"  # the question to which a caption is the answer
+LIST = "What is where?"  # and this one's answer is the scene's line
+COMPARED = [form for forms in FORMS.values() for form in forms if isinstance(form, Relation | Side | Larger)]
+COMPARED += [form for form in FORMS["comparison"] if isinstance(form, Same) and form.field == "size"]
 LONGEST = 12  # tokens of an answer
 SEED = 0  # of the pictures that are shown again and again
 
@@ -39,8 +45,10 @@ class MuseumLooks:
     Args:
         image_tokens: those of the connector.
         pictures: so many in a batch.
-        described: captions in the place of questions, for the first stage.
-        turns: questions, or captions, about each picture. The first question's answer cannot be guessed.
+        stage: "align": captions; "instruct": questions, the first one's answer cannot be guessed; "places": such a
+            question, comparisons of two things, alone or step by step, a question, and at the end, where no answer can
+            be read from it, the scene's line; "again": questions as in "instruct", with one such comparison.
+        turns: captions, or questions, about each picture; in the last two stages about as many.
         seed: batches of different seeds share nothing, but the pictures of `patches`.
         patches: of the pictures that `seen` has looked at. These are shown again and again, in an order that changes
             and with other questions each time, and a batch holds their patches in the place of pixels. None: a picture
@@ -53,14 +61,14 @@ class MuseumLooks:
         self,
         image_tokens: int,
         pictures: int,
-        described: bool = False,
+        stage: str = "instruct",
         turns: int = 1,
         seed: int = 0,
         patches: np.ndarray | None = None,
     ):
-        self.image_tokens, self.pictures, self.described = image_tokens, pictures, described
+        self.image_tokens, self.pictures, self.stage = image_tokens, pictures, stage
         self.turns, self.seed, self.size, self.patches = turns, seed, pictures * turns, patches
-        self.facts = {"image_tokens": image_tokens, "pictures": pictures, "described": described}
+        self.facts = {"image_tokens": image_tokens, "pictures": pictures, "stage": stage}
         self.facts |= {"turns": turns, "seed": seed} | ({} if patches is None else {"of": len(patches)})
 
     def __getitem__(self, i: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -78,9 +86,43 @@ class MuseumLooks:
 
     def _turns(self, n: int, question: str, answer: str, scene: scenes.Scene) -> list[tuple[str, str]]:
         dice = dice_for("looks-turns", "train", self.seed, n)
-        if self.described:
+        if self.stage == "align":
             return [(DESCRIBE, captions.sample(scene, dice)) for _ in range(self.turns)]
+        if self.stage == "places":
+            line = prompt.describe(scene).replace(prompt.IMAGE, "")
+            compared = step_by_step(dice, scene) + step_by_step(dice, scene)
+            return [(question, answer), *compared, questions.another(dice, scene)[:2], (LIST, line)]
+        if self.stage == "again":
+            others = [questions.another(dice, scene)[:2] for _ in range(self.turns - 3)]
+            return [(question, answer), *step_by_step(dice, scene), *others]
         return [(question, answer), *(questions.another(dice, scene)[:2] for _ in range(self.turns - 1))]
+
+
+def step_by_step(dice: Dice, scene: scenes.Scene) -> list[tuple[str, str]]:
+    """A question that compares two things of a scene; half of the time what it needs of each is asked before it.
+
+    Empty where no two things can be told apart by colour and shape. What has to be fetched twice and then compared is
+    learned late from answers of one bit; so the first steps get answers of their own.
+    """
+    pairs = [thing.pair for thing in scene.objects]
+    alone = [thing for thing in scene.objects if pairs.count(thing.pair) == 1]
+    if len(alone) < 2:
+        return []
+    two = dice.shuffled(alone)[:2]
+    names = [" ".join(thing.pair) for thing in two]
+    for _ in range(8):
+        form = dice.choice(COMPARED)
+        slots = form.ask(dice, [thing.pair for thing in two]) | {"r": f"the {names[0]}", "q": f"the {names[1]}"}
+        question = form.say(dice, slots)
+        if (right := questions.answer(question, scene)) is not None:
+            break
+    else:
+        return []
+    of_size = isinstance(form, Larger | Same)
+    ask = "What size is the {}?" if of_size else "Where is the {}?"
+    needed = [thing.size if of_size else f"{thing.row} {thing.column}" for thing in two]
+    steps = [(ask.format(name), found) for name, found in zip(names, needed, strict=True)]
+    return (steps if dice.below(2) == 0 else []) + [(question, right)]
 
 
 @lru_cache(maxsize=16_384)
