@@ -69,7 +69,7 @@ def probed(model: VisionLanguageModel | None) -> dict[str, float]:
     asked_of = [Scene.from_row(row) for row in rows]
     visual = towers()[0]
     tested = torch.cat([visual.patches(clip.pixel_values(part)) for part in np.array_split(images, -(-EXAM // 64))])
-    views = [torch.from_numpy(patches()[:PROBED]).float(), tested]
+    views = [torch.from_numpy(patches()[:PROBED].astype(np.float32)), tested]
     if model is not None:
         views = [model.connector(view) for view in views]
     found = probes.readable(views[0], learned, views[1], asked_of)
