@@ -17,7 +17,7 @@ RUN pip install --no-cache-dir --target /opt/uv uv \
     && useradd --create-home student && install --directory --owner student /home/student/fmnotes
 WORKDIR /home/student/fmnotes
 COPY requirements.lock .
-RUN /opt/uv/bin/uv pip sync --system --no-cache requirements.lock
+RUN /opt/uv/bin/uv pip sync --system --no-cache --compile-bytecode requirements.lock
 COPY --chown=student . .
 RUN /opt/uv/bin/uv pip install --system --no-cache --no-deps --editable .
 USER student

@@ -50,7 +50,7 @@ clean: ## remove what runs and tests left behind; the environment stays
 	find . -path ./$(VENV) -prune -o -name __pycache__ -prune -exec rm -rf {} +
 
 $(READY): requirements.lock pyproject.toml $(UV)
-	$(UV) pip sync --python $(VENV) requirements.lock
+	$(UV) pip sync --python $(VENV) --compile-bytecode requirements.lock
 	$(UV) pip install --python $(VENV) --no-deps --editable .
 	@touch $@
 
