@@ -473,7 +473,7 @@ def test_a_connector_meets_no_held_out_pair_while_it_is_taught(stage):
         seen += told
     things = {thing.pair for n in range(2048) for thing in museum_looks.picture(museum_looks.SEED, n)[2].objects}
     assert things == set(museum.TRAIN_PAIRS)
-    assert all(any(" ".join(pair) in text for text in seen) for pair in things)  # all others are named as these would be
+    assert all(any(" ".join(pair) in text for text in seen) for pair in things)  # as these would be
 
 
 def test_what_is_found_step_by_step_is_so():
