@@ -334,7 +334,7 @@ def bench_connectors(record) -> None:
         steps[kind] = stepper(model, partial(loss, model, batch))
         replies[kind] = partial(answers, model, images, [rows[0]["question"]], longest=4)
         memory[kind] = peak_bytes(steps[kind])
-    print("\nConnectors: a training step on 16 pictures with 4 questions each (bfloat16), and an answer of 4 tokens")
+    print("\nConnectors: a training step on 16 pictures with 4 questions each, and an answer of 4 tokens")
     measured = {"train": steps, "answer": replies}
     for name, functions in measured.items():
         times = side_by_side(functions, rounds=ROUNDS["gpt2"])

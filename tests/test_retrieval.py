@@ -19,7 +19,7 @@ from fmnotes import ROOT
 from fmnotes.retrieval import fusion, measures, saving
 from fmnotes.retrieval.embeddings import TowerEmbeddings
 from fmnotes.retrieval.encoder import Encoder, EncoderConfig, maxsim
-from fmnotes.retrieval.lexical import BM25, terms
+from fmnotes.retrieval.lexical import BM25, english, terms
 from fmnotes.retrieval.pieces import split
 from fmnotes.retrieval.reranker import CrossEncoder, paired
 from fmnotes.retrieval.retriever import PageRetriever
@@ -37,6 +37,14 @@ def test_words_keep_codes_and_numbers_whole():
         terms("Exhibit VK-4172, the Talmanian's; 1672 — 한국어")
         == "exhibit vk-4172 the talmanian s 1672 한국어".split()
     )
+
+
+def test_english_words_by_their_stems():
+    assert english("The makers were making no such relations!") == ["maker", "were", "make", "relat"]
+    store = PageStore.from_texts(
+        ["He relates.", "It was a relation", "none"], fake(), terms=english, ids=["a", "b", "c"]
+    )
+    assert {name for name, _ in store.by_words("relating", 3)} == {"a", "b"}
 
 
 @settings(deadline=None, max_examples=60)
@@ -350,6 +358,17 @@ def test_a_page_in_pieces_is_found_whole_and_once():
     assert store.similarity_search("Part 77 is about thing 77.", 1)[0].page_content == long
     store.delete(["long"])
     assert len(store._owners) == 1 and store.similarity_search("Part 77", 2)[0].id == "short"
+
+
+def test_vectors_that_are_there_need_not_be_made_again():
+    store, known = filled(20), PageStore(fake())
+    texts = [page.page_content for page in store.pages.values()]
+    known.add_texts(texts, ids=list(store.pages), vectors=np.array(fake().embed_documents(texts)))
+    query = fake().embed_query("a")
+    assert known.nearest(query, 20) == store.nearest(query, 20)
+    with pytest.raises(ValueError, match="19 vectors do not belong to 20 pieces"):
+        known.add_texts(texts, vectors=np.ones((19, 16)))
+    assert len(known) == 20
 
 
 def test_marginal_relevance_in_the_store():

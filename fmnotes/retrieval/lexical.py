@@ -6,6 +6,7 @@ import math
 import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,6 +20,31 @@ WORD = re.compile(r"\w+(?:-\w+)*")
 def terms(text: str) -> list[str]:
     """The words of a text in lower case; what hyphens join, such as an accession code, is one word."""
     return WORD.findall(text.lower())
+
+
+STOP = frozenset(  # Lucene's list of English words that say nothing about a text
+    "a an and are as at be but by for if in into is it no not of on or such that the their then there these they this "
+    "to was will with".split()
+)
+
+
+def english(text: str) -> list[str]:
+    """The words of an English text without the commonest ones, cut to their stems (Porter 1980): "made" stays, "makes"
+    and "making" become "make".
+    """
+    return [_stem(word) for word in terms(text) if word not in STOP]
+
+
+@lru_cache(maxsize=1 << 20)
+def _stem(word: str) -> str:
+    return _porter().stemWord(word)
+
+
+@lru_cache(maxsize=1)
+def _porter():
+    import snowballstemmer
+
+    return snowballstemmer.stemmer("porter")
 
 
 class BM25:

@@ -83,8 +83,11 @@ def _write(store: PageStore, new: Path) -> None:
             os.fsync(file.fileno())
 
 
-def load(folder: str | Path, embedding: Embeddings, split: Callable | None = None) -> PageStore:
+def load(folder: str | Path, embedding: Embeddings, **functions: Callable) -> PageStore:
     """Read a store that `save` wrote.
+
+    Args:
+        functions: `split` and `terms` of the store, which no file holds.
 
     Raises:
         FileNotFoundError: if there is none.
@@ -111,7 +114,7 @@ def load(folder: str | Path, embedding: Embeddings, split: Callable | None = Non
             f"the store in {folder} was made with another embedding: its vectors mean nothing to this one. Load it "
             "with the same, or embed its pages anew in a new store"
         )
-    store = PageStore(embedding, content["m"], content["ef"], split)
+    store = PageStore(embedding, content["m"], content["ef"], **functions)
     store.pages = {name: Document(page_content=text, metadata=m, id=name) for name, text, m in written["pages"]}
     if (inner / "index.faiss").exists():
         store._owners, store._vectors = written["owners"], arrays["vectors"]

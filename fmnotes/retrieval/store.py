@@ -36,6 +36,7 @@ class PageStore(VectorStore):
         m: neighbours of a vector in each layer of HNSW (Malkov and Yashunin 2018); None: every search is exact.
         ef: so many candidates HNSW keeps; more find more, and take longer.
         split: text → the pieces that are embedded; None: the text itself.
+        terms: text → the words that a search by words compares; `lexical.english` for pages in plain English.
     """
 
     def __init__(
@@ -44,10 +45,11 @@ class PageStore(VectorStore):
         m: int | None = None,
         ef: int = 64,
         split: Callable[[str], list[str]] | None = None,
+        terms: Callable[[str], list[str]] = terms,
     ):
         if (m is not None and m < 2) or ef < 1:
             raise ValueError(f"m must be 2 or more and ef 1 or more; got {m} and {ef}")
-        self.embedding, self.m, self.ef, self.split = embedding, m, ef, split
+        self.embedding, self.m, self.ef, self.split, self.terms = embedding, m, ef, split, terms
         self.pages: dict[str, Document] = {}
         self._owners: list[str | None] = []  # of each vector; None where its page is gone
         self._vectors = np.zeros((0, 0), np.float32)
@@ -69,12 +71,14 @@ class PageStore(VectorStore):
         metadatas: Sequence[dict] | None = None,
         *,
         ids: Sequence[str | None] | None = None,
+        vectors: Float[np.ndarray, "n e"] | None = None,
         **kwargs: Any,
     ) -> list[str]:
         """Add pages; one whose id is there already takes the old one's place. All are embedded before any is added.
 
         Args:
             ids: None, or None for one of them: the next free "page-…".
+            vectors: of the texts, where the embedding has made them before; one each, so not in pieces.
 
         Returns:
             the ids.
@@ -98,7 +102,9 @@ class PageStore(VectorStore):
             owners.extend([name] * len(cut))
         if not pieces:
             return []
-        vectors = unit_rows(self.embedding.embed_documents(pieces))
+        if vectors is not None and len(vectors) != len(pieces):
+            raise ValueError(f"{len(vectors)} vectors do not belong to {len(pieces)} pieces of text: one each, please")
+        vectors = unit_rows(self.embedding.embed_documents(pieces) if vectors is None else vectors)
         if self._index is not None and vectors.shape[1] != self._vectors.shape[1]:
             raise ValueError(
                 f"these vectors have {vectors.shape[1]} numbers, those of the store {self._vectors.shape[1]}: the "
@@ -163,7 +169,7 @@ class PageStore(VectorStore):
     @cached_property
     def words(self) -> BM25:
         """The pages' words, in the order of `pages`."""
-        return BM25([terms(page.page_content) for page in self.pages.values()])
+        return BM25([self.terms(page.page_content) for page in self.pages.values()])
 
     @cached_property
     def _rows(self) -> dict[str, list[int]]:
@@ -228,7 +234,7 @@ class PageStore(VectorStore):
 
     def by_words(self, query: str, k: int, filter: Filter | None = None) -> Found:
         """The k pages with the largest BM25 scores; pages that share no word with the query are left out."""
-        scores = self.words.scores(terms(query)) if self.pages else np.zeros(0)
+        scores = self.words.scores(self.terms(query)) if self.pages else np.zeros(0)
         names = list(self.pages)
         if filter:
             allowed = set(self.admitted(filter))
@@ -305,11 +311,11 @@ class PageStore(VectorStore):
         save(self, folder)
 
     @classmethod
-    def load(cls, folder: str | Path, embedding: Embeddings, split: Callable | None = None) -> PageStore:
-        """See `saving.load`."""
+    def load(cls, folder: str | Path, embedding: Embeddings, **functions: Callable) -> PageStore:
+        """See `saving.load`; `split` and `terms`, which no file holds, as in `PageStore`."""
         from fmnotes.retrieval.saving import load
 
-        return load(folder, embedding, split)
+        return load(folder, embedding, **functions)
 
 
 def new_index(width: int, m: int | None) -> faiss.Index:

@@ -30,23 +30,25 @@ class QuestionPages:
         each: questions about each museum, no two of which are answered by one page.
         others: pages beside the right one, for each question, which a reader of pairs has to tell from it; 0: none.
         seed: batches of different seeds share nothing.
+        split: of the museums.
     """
 
     unit = "questions"
 
-    def __init__(self, museums: int, each: int, others: int = 0, seed: int = 0):
-        self.museums, self.each, self.others, self.seed, self.size = museums, each, others, seed, museums * each
-        self.facts = {"museums": museums, "each": each, "others": others, "seed": seed}
+    def __init__(self, museums: int, each: int, others: int = 0, seed: int = 0, split: str = "train"):
+        self.museums, self.each, self.others, self.seed, self.split = museums, each, others, seed, split
+        self.size = museums * each
+        self.facts = {"museums": museums, "each": each, "others": others, "seed": seed, "split": split}
 
     def __getitem__(self, i: int) -> tuple[torch.Tensor, ...]:
         """Batch i: ids of questions and of pages; or, with others, rows of pairs, (size · (1 + others), tokens).
 
         Of these each question's first row holds the right page.
         """
-        dice = dice_for("question-pages", "train", self.seed, i)
+        dice = dice_for("question-pages", self.split, self.seed, i)
         asked, stores = [], []
         for number in range(self.museums):
-            about = catalogue.museum("train", self.seed, i * self.museums + number)
+            about = catalogue.museum(self.split, self.seed, i * self.museums + number)
             stores.append({page["id"]: page for page in about.pages()})
             asked.append(self._asked(about, stores[-1], dice))
         if not self.others:
