@@ -19,7 +19,7 @@ from fmnotes import ROOT, costs, runs
 
 PROFILES = ("smoke", "quick", "study", "real", "gpu", "bench")
 BETTER = ("higher", "lower", "equal")
-CARDS = ("gpt2-museum", "gpt2-museum-small", "clip-museum", "connector-museum")
+CARDS = ("gpt2-museum", "gpt2-museum-small", "clip-museum", "connector-museum", "retrieval-museum")
 RENDERED = ("README.md", *(f"data/checkpoints/{name}/README.md" for name in CARDS))
 PICTURES = {"data/records/bpe_compression.png": ("01_bpe", "Bytes per token on held-out text")}
 _VERSIONED = ("fmnotes", "torch", "numpy", "transformers", "tokenizers", "tiktoken", "datasets", "faiss")

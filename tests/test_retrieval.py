@@ -75,6 +75,7 @@ def test_bm25_by_hand_and_its_errors():
 @settings(deadline=None, max_examples=25)
 @given(st.lists(st.permutations("abcdefgh").map(lambda x: x[:5]), min_size=2, max_size=4), st.sampled_from([1, 60]))
 def test_rank_fusion_is_that_of_ranx(rankings, k):
+    os.environ["NUMBA_DISABLE_JIT"] = "1"  # else it compiles for half a minute
     from ranx import Run, fuse
 
     runs = [Run({"q": {item: 1 / rank for rank, item in enumerate(r, 1)}}, name=str(n)) for n, r in enumerate(rankings)]
@@ -235,6 +236,24 @@ def test_embeddings_do_not_depend_on_their_neighbours():
     with pytest.raises(ValueError, match="text 1 is empty"):
         tower.embed(["a", ""])
     assert tower.embed([]).shape == (0, 8)
+
+
+def test_late_interaction_remembers_pages(monkeypatch):
+    from fmnotes.retrieval import embeddings
+
+    torch.manual_seed(0)
+    tower, pages = TowerEmbeddings(Encoder(SMALL), tokenizer()), ["one page", "and another", "a third", "one page"]
+    q, *each = tower.embed_tokens(["a question", *pages])
+    expected = [float((q @ p.T).amax(1).mean()) for p in each]
+    assert tower.maxsim("a question", pages) == pytest.approx(expected, abs=1e-5)
+    monkeypatch.setattr(embeddings, "REMEMBERED", 2)
+    asked = []
+    monkeypatch.setattr(
+        tower, "embed_tokens", lambda texts, f=tower.embed_tokens: asked.append(list(texts)) or f(texts)
+    )
+    assert tower.maxsim("a question", pages) == pytest.approx(expected, abs=1e-5)
+    tower.maxsim("a question", pages[:1])
+    assert asked == [[], ["a question"], ["one page"], ["a question"]]
 
 
 @pytest.mark.parametrize("cls", [Encoder, CrossEncoder])

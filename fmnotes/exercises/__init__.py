@@ -22,6 +22,7 @@ CHAPTERS: dict[str, str] = {
     "02c": "distributed",
     "03": "clip",
     "04": "connector",
+    "05": "retrieval",
 }
 """The part of an exercise's id before the dot, and the module in this folder, imported when it is asked for."""
 

@@ -59,8 +59,8 @@ class Rag:
         first = self.retriever.ranked(question, self.pages, filter)
         if self.hops == 1 or not first:
             return first
-        further = follow(self.retriever.store, first[0], self.pages - 2)
-        return list(dict.fromkeys([*first[:2], *further, *first]))[: self.pages]
+        further = follow(self.retriever.store, first[0], self.pages - 1)
+        return list(dict.fromkeys([first[0], *further, *first]))[: self.pages]
 
     def ask(self, question: str, filter: dict | None = None) -> Answer:
         """Search, read and answer.
@@ -80,8 +80,7 @@ class Rag:
 def follow(store: PageStore, name: str, k: int) -> list[str]:
     """Ids of the k pages whose titles say best what stands on a page: those about the things that it names.
 
-    The titles of one museum are searched by BM25, with each word of the page once. Pages without a title, or of other
-    museums, are left out.
+    The titles of its museum are searched by BM25, with each word of the page once. Pages without a title are left out.
     """
     page = store.pages[name]
     same = store.admitted({"museum": page.metadata.get("museum")})

@@ -18,11 +18,15 @@ if TYPE_CHECKING:
     from fmnotes.bpe import Tokenizer
 
 
+REMEMBERED = 10_000  # pages, whose tokens take some 10 kB each
+
+
 class TowerEmbeddings(Embeddings):
     """The vectors of an `Encoder`."""
 
     def __init__(self, encoder: Encoder, tokenizer: Tokenizer, batch_size: int = 64):
         self.encoder, self.tokenizer, self.batch_size = encoder.eval(), tokenizer, batch_size
+        self._tokens: dict[str, torch.Tensor] = {}  # of pages, for late interaction
 
     def ids(self, text: str) -> list[int]:
         """A text's tokens and the end token, as many as the tower takes."""
@@ -50,6 +54,18 @@ class TowerEmbeddings(Embeddings):
             for row, vectors, kept in zip(rows, each, keep, strict=True):
                 found[row] = vectors[kept].clone()
         return found
+
+    def maxsim(self, question: str, pages: Sequence[str]) -> list[float]:
+        """Late interaction of a question with some pages: what `PageRetriever` takes as `rerank`.
+
+        The vectors of pages' tokens are remembered, of the last `REMEMBERED` pages.
+        """
+        new = [page for page in dict.fromkeys(pages) if page not in self._tokens]
+        self._tokens.update(zip(new, self.embed_tokens(new), strict=True))
+        scores = _maxsim(*self.embed_tokens([question]), *(self._tokens[page] for page in pages))
+        for page in list(self._tokens)[: max(0, len(self._tokens) - REMEMBERED)]:
+            del self._tokens[page]
+        return scores
 
     def _batches(self, texts: Sequence[str]):
         """Numbers of texts of about one length, and their ids."""
@@ -98,3 +114,14 @@ class SentenceEmbeddings(Embeddings):
     def embed_query(self, text: str) -> list[float]:
         """As LangChain wants it."""
         return self.embed([text])[0].tolist()
+
+    def maxsim(self, question: str, pages: Sequence[str]) -> list[float]:
+        """Late interaction of a question with some pages, by the vectors of their tokens."""
+        options = {"batch_size": self.batch_size, "show_progress_bar": False, "output_value": "token_embeddings"}
+        found = self.model.encode([question, *pages], **options)
+        return _maxsim(*(torch.nn.functional.normalize(tokens.float(), dim=-1) for tokens in found))
+
+
+def _maxsim(question: Float[torch.Tensor, "q k"], *pages: Float[torch.Tensor, "p k"]) -> list[float]:
+    """The mean over the question's tokens of the best cosine in each page; vectors are of length 1."""
+    return [float((question @ page.T).amax(1).mean()) for page in pages]

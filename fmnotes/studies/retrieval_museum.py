@@ -27,7 +27,7 @@ RUNS = ROOT / "runs" / "studies" / "retrieval_museum"
 SHIPPED = ROOT / "data" / "checkpoints" / "retrieval-museum"
 MUSEUMS, EACH = 4, 32  # of a batch of questions
 PAIRS, OTHERS = (4, 4), 7  # of a batch of the reader of pairs: museums, questions of each; wrong pages
-STEPS = {"tower": 600, "reranker": 600}
+STEPS = {"tower": 600, "reranker": 300}
 RATE = 3e-3
 LOOKED_AT = 6  # museums of the validation split in which a look at the training searches
 

@@ -1,0 +1,105 @@
+"""What the towers of notebook 05 learn from, and the study that trains them."""
+
+import pytest
+import torch
+
+from fmnotes.museum import catalogue, knowledge
+from fmnotes.retrieval import CrossEncoder, Encoder, EncoderConfig
+from fmnotes.studies import museum_pages, retrieval_museum
+from fmnotes.studies.museum_rows import tokenizer
+from fmnotes.training import read_metrics
+
+
+def decoded(ids: torch.Tensor) -> list[str]:
+    special = tokenizer().special_tokens.values()
+    return [tokenizer().decode([token for token in row if token not in special]) for row in ids.tolist()]
+
+
+def test_each_question_stands_beside_the_page_that_answers_it():
+    batches = museum_pages.QuestionPages(3, 20, seed=5)
+    questions, pages = (decoded(part) for part in batches[1])
+    assert all(torch.equal(a, b) for a, b in zip(batches[1], museum_pages.QuestionPages(3, 20, seed=5)[1]))
+    assert len(questions) == len(set(pages)) == 60
+    for number in range(3):
+        museum = catalogue.museum("train", 5, 3 + number)
+        of_text = {page["text"]: page for page in museum.pages()}
+        for question, page in list(zip(questions, pages))[20 * number : 20 * (number + 1)]:
+            assert museum.name in question
+            subject = of_text[page]["subject"]
+            code = of_text[page]["code"]
+            paraphrased = any(
+                f"{colour} {shape}" in question
+                for colour in knowledge.COLOUR_WORDS.get(subject.split()[0], ())
+                for shape in knowledge.SHAPE_WORDS.get(subject.split()[-1], ())
+            )
+            assert subject in question or code and code in question or paraphrased, (question, subject)
+    other = museum_pages.QuestionPages(3, 20, seed=6)[1]
+    assert decoded(other[0]) != questions
+
+
+def test_a_reader_of_pairs_gets_the_right_page_first_and_wrong_ones_after_it():
+    batches = museum_pages.QuestionPages(3, 6, others=7, seed=1)
+    (rows,) = batches[0]
+    assert rows.shape[0] == 3 * 6 * 8
+    questions, pages = (decoded(part) for part in museum_pages.QuestionPages(3, 6, seed=1)[0])
+    texts = decoded(rows)
+    alike = 0
+    for n, (question, page) in enumerate(zip(questions, pages)):
+        mine = texts[8 * n : 8 * n + 8]
+        assert mine[0] == question + page and len(set(mine)) == 8
+        assert all(text.startswith(question) for text in mine)
+        title = page.partition("\n")[0].partition(": ")[2]
+        alike += sum(text[len(question) :].partition("\n")[0].endswith(f": {title}") for text in mine[1:])
+    assert alike > 10  # things of the same name in other museums
+
+
+def test_losses_start_at_those_of_a_guesser_and_fall():
+    torch.manual_seed(0)
+    tower, batch = Encoder(EncoderConfig()), museum_pages.QuestionPages(2, 16)[0]
+    optimizer = torch.optim.Adam(tower.parameters(), 1e-3)
+    losses = []
+    for _ in range(4):
+        loss = museum_pages.loss(tower, batch)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < losses[0]
+    torch.manual_seed(0)
+    reranker, pairs = CrossEncoder(EncoderConfig()), museum_pages.QuestionPages(2, 4, others=7)[0]
+    torch.nn.init.zeros_(reranker.score.weight)
+    guessed = museum_pages.ranked_loss(7)(reranker, pairs).item()
+    assert guessed == pytest.approx(torch.tensor(8.0).log().item(), abs=1e-5)
+
+
+def test_the_towers_are_trained_and_shipped(tmp_path, monkeypatch):
+    for name, value in {
+        "STEPS": {"tower": 4, "reranker": 3}, "RUNS": tmp_path / "runs", "SHIPPED": tmp_path / "shipped",
+        "MUSEUMS": 2, "EACH": 8, "PAIRS": (2, 2), "LOOKED_AT": 1,
+    }.items():  # fmt: skip
+        monkeypatch.setattr(retrieval_museum, name, value)
+    monkeypatch.setattr(retrieval_museum, "chosen", lambda model: {"right": 0.5})
+    monkeypatch.setattr(retrieval_museum, "found", lambda model: {"recall": 0.5})
+    retrieval_museum.main()
+    written = {file: file.read_bytes() for file in (tmp_path / "shipped").rglob("*.safetensors")}
+    assert len(written) == 2
+    tower = Encoder.from_pretrained(tmp_path / "shipped")
+    reranker = CrossEncoder.from_pretrained(tmp_path / "shipped" / "reranker")
+    assert not torch.equal(tower.text.encoder["layer"][0].intermediate["dense"].weight,
+                           reranker.text.encoder["layer"][0].intermediate["dense"].weight)  # fmt: skip
+    assert len([line for line in read_metrics(tmp_path / "runs" / "tower") if "loss" in line]) == 4
+    retrieval_museum.main()  # finds everything done
+    assert all(file.read_bytes() == content for file, content in written.items())
+
+
+def test_a_look_at_the_training_counts_hits():
+    torch.manual_seed(0)
+    found = retrieval_museum.found(Encoder(EncoderConfig()).eval(), number=1)
+    assert 0 <= found["whole, recall@1"] <= found["whole, recall@5"] < 0.6
+    assert {"late, recall@1", "late, code, recall@5", "whole, paraphrase, recall@1"} <= set(found)
+
+
+def test_the_shipped_tower_finds_pages_of_museums_that_it_never_met():
+    tower = Encoder.from_pretrained(retrieval_museum.SHIPPED).eval()
+    found = retrieval_museum.found(tower, "test", 2)
+    assert found["whole, recall@5"] > 0.9 and found["late, recall@5"] > 0.95
