@@ -87,7 +87,7 @@ def test_the_towers_are_trained_and_shipped(tmp_path, monkeypatch):
     reranker = CrossEncoder.from_pretrained(tmp_path / "shipped" / "reranker")
     assert not torch.equal(tower.text.encoder["layer"][0].intermediate["dense"].weight,
                            reranker.text.encoder["layer"][0].intermediate["dense"].weight)  # fmt: skip
-    assert len([line for line in read_metrics(tmp_path / "runs" / "tower") if "loss" in line]) == 4
+    assert len([line for line in read_metrics(tmp_path / "runs" / "tower" / "metrics.jsonl") if "loss" in line]) == 4
     retrieval_museum.main()  # finds everything done
     assert all(file.read_bytes() == content for file, content in written.items())
 
