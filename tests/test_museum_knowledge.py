@@ -21,6 +21,7 @@ from fmnotes.museum.grammar import Grammar, Words
 from fmnotes.museum.questions import resolve
 from fmnotes.museum.scenes import Scene
 from fmnotes.museum.world import HELD_OUT_PAIRS, PAIRS, SPLITS, TRAIN_PAIRS
+from fmnotes.retrieval import BM25
 
 NAME_PARTS = {
     "given": names.GIVEN,
@@ -444,32 +445,6 @@ def test_other_words_for_colours_and_shapes_are_unambiguous(store):
     assert len(said) == len(set(said)) == 28
     on_pages = {word for page in store[:2_000] for word in words(page["text"])}
     assert not on_pages & {word for phrase in said for word in words(phrase)} - {"coloured", "sign"}
-
-
-class BM25:
-    """Okapi BM25 as in rank_bm25 (k1 1.5, b 0.75, ε 0.25), with posting lists, so that 10,000 pages take a second."""
-
-    def __init__(self, documents: list[list[str]]):
-        length = np.array([len(document) for document in documents])
-        postings: dict[str, list] = defaultdict(list)
-        for number, document in enumerate(documents):
-            for term, frequency in Counter(document).items():
-                postings[term].append((number, frequency))
-        n = len(documents)
-        idf = {term: math.log(n - len(found) + 0.5) - math.log(len(found) + 0.5) for term, found in postings.items()}
-        floor = 0.25 * sum(idf.values()) / len(idf)
-        self.n, self.weights = n, {}
-        for term, found in postings.items():
-            where, frequency = np.array(found).T
-            saturated = frequency * 2.5 / (frequency + 1.5 * (0.25 + 0.75 * length[where] / length.mean()))
-            self.weights[term] = where, saturated * (idf[term] if idf[term] >= 0 else floor)
-
-    def scores(self, query: list[str]) -> np.ndarray:
-        scores = np.zeros(self.n)
-        for term in query:
-            where, weight = self.weights.get(term, ([], 0))
-            scores[where] += weight
-        return scores
 
 
 def test_bm25_does_not_find_the_evidence(store, rows):

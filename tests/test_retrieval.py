@@ -170,10 +170,7 @@ def test_pieces_are_counted_as_one_likes():
 
 
 def test_overlap_repeats_whole_units():
-    pieces = split("a b c d e f g h", 7, 3)
-    assert pieces == ["a b c", "c d e", "e f g", "g h"] or all(
-        one.split()[-1] == other.split()[0] for one, other in zip(pieces, pieces[1:])
-    )
+    assert split("a b c d e f g h", 7, 3) == ["a b c", "c d e", "e f g h"]
 
 
 # --------------------------------------------------------------------------------------------------------------- towers

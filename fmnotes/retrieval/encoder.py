@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import torch
 import torch.nn.functional as F
@@ -18,9 +18,6 @@ from fmnotes.clip.text import TextEncoder
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int
     from torch import Tensor
-
-
-MODEL_TYPE = "fmnotes-retrieval"
 
 
 @dataclass(frozen=True)
@@ -49,8 +46,34 @@ class EncoderConfig:
             raise ValueError(f"{self.text_n_head} heads do not divide a width of {self.text_d_model}")
 
 
-class Encoder(nn.Module):
+class Saved(nn.Module):
+    """A model of an `EncoderConfig` with a folder: `config.json` beside `model.safetensors`."""
+
+    model_type: str  # what `config.json` says that it is
+    config: EncoderConfig
+
+    def save_pretrained(self, folder: str | Path, dtype: torch.dtype | None = None) -> None:
+        """Write both files; the tower's parameters are named as those of transformers' BERT."""
+        weights.write(folder, self.model_type, asdict(self.config), self.state_dict(), dtype)
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path) -> Self:
+        """Read what `save_pretrained` wrote, in float32.
+
+        Raises:
+            FileNotFoundError: if one of the two files is missing.
+            ValueError: if it is another kind of model.
+        """
+        content, state = weights.read(folder, cls.model_type)
+        model = cls(EncoderConfig(**content))
+        model.load_state_dict(state)
+        return model
+
+
+class Encoder(Saved):
     """Texts as vectors: one each, the mean over the tokens, for a search; one a token for late interaction."""
+
+    model_type = "fmnotes-retrieval"
 
     def __init__(self, config: EncoderConfig):
         super().__init__()
@@ -74,23 +97,6 @@ class Encoder(nn.Module):
         hidden = self.text(ids, keep)
         mean = (hidden * keep[..., None]).sum(1) / keep.sum(1, keepdim=True)
         return unit(self.pooled(mean)), F.normalize(self.each(hidden), dim=-1) * keep[..., None], keep
-
-    def save_pretrained(self, folder: str | Path, dtype: torch.dtype | None = None) -> None:
-        """Write `config.json` and `model.safetensors`; the tower's parameters are named as transformers' BERT."""
-        weights.write(folder, MODEL_TYPE, asdict(self.config), self.state_dict(), dtype)
-
-    @classmethod
-    def from_pretrained(cls, folder: str | Path) -> Encoder:
-        """Read what `save_pretrained` wrote, in float32.
-
-        Raises:
-            FileNotFoundError: if one of the two files is missing.
-            ValueError: if it is another kind of model.
-        """
-        content, state = weights.read(folder, MODEL_TYPE)
-        model = cls(EncoderConfig(**content))
-        model.load_state_dict(state)
-        return model
 
 
 def maxsim(

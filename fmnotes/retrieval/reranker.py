@@ -3,30 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 
-from fmnotes import weights
 from fmnotes.clip.model import start
 from fmnotes.clip.text import TextEncoder
-from fmnotes.retrieval.encoder import EncoderConfig
+from fmnotes.retrieval.encoder import EncoderConfig, Saved
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
     from torch import Tensor
 
-MODEL_TYPE = "fmnotes-reranker"
 
-
-class CrossEncoder(nn.Module):
+class CrossEncoder(Saved):
     """How well a page answers a question: one number, from the vector of the row's first token (Nogueira and Cho 2019).
 
     Its rows are [end] question [end] page.
     """
+
+    model_type = "fmnotes-reranker"
 
     def __init__(self, config: EncoderConfig):
         super().__init__()
@@ -38,23 +35,6 @@ class CrossEncoder(nn.Module):
     def forward(self, ids: Int[Tensor, "n tokens"]) -> Float[Tensor, " n"]:
         """Scores of rows that `paired` has laid out; differences between pages of one question are what counts."""
         return self.score(self.text(ids, ids != self.config.pad_token_id)[:, 0])[:, 0]
-
-    def save_pretrained(self, folder: str | Path, dtype: torch.dtype | None = None) -> None:
-        """Write `config.json` and `model.safetensors`."""
-        weights.write(folder, MODEL_TYPE, asdict(self.config), self.state_dict(), dtype)
-
-    @classmethod
-    def from_pretrained(cls, folder: str | Path) -> CrossEncoder:
-        """Read what `save_pretrained` wrote, in float32.
-
-        Raises:
-            FileNotFoundError: if one of the two files is missing.
-            ValueError: if it is another kind of model.
-        """
-        content, state = weights.read(folder, MODEL_TYPE)
-        model = cls(EncoderConfig(**content))
-        model.load_state_dict(state)
-        return model
 
 
 def paired(
