@@ -13,6 +13,8 @@ from fmnotes.museum import catalogue, knowledge, prompt
 from fmnotes.rag import Answer, Rag, Reader, follow
 from fmnotes.rag.chat import ChatMuseum, asked, chain
 from fmnotes.rag.chat import _until as until
+from fmnotes.retrieval import Encoder
+from fmnotes.retrieval.embeddings import TowerEmbeddings
 from fmnotes.retrieval.retriever import PageRetriever
 from fmnotes.retrieval.store import PageStore
 from fmnotes.studies.museum_rows import tokenizer
@@ -81,13 +83,32 @@ def test_texts_from_outside_cannot_write_the_layout(reader):
     assert tokenizer().decode(reader.prompt("무엇입니까?")).count("무엇입니까?") == 1
 
 
-def test_the_second_hop_is_found_from_the_first_page(store, museums):
+def test_a_page_leads_to_those_that_it_names(store, museums):
     for museum in museums:
         for row in knowledge.questions(museum, 60):
             if row["type"] == "two_hop":
                 assert row["pages"][1] in follow(store, row["pages"][0], 4)
     lonely = PageStore.from_texts(["one page", "another"], DeterministicFakeEmbedding(size=8), ids=["a", "b"])
     assert follow(lonely, "a", 4) == []
+
+
+def test_the_second_hop_is_found_from_the_first_page(reader, museums):
+    tower = TowerEmbeddings(Encoder.from_pretrained(data.checkpoint("retrieval-museum")), tokenizer())
+    pages = {page["id"]: page for museum in museums for page in museum.pages()}
+    metadata = [{name: page[name] for name in ("museum", "title")} for page in pages.values()]
+    store = PageStore.from_texts([page["text"] for page in pages.values()], tower, metadata, ids=list(pages))
+    retriever = PageRetriever(store=store, lexical=False)
+    once, twice = (Rag(retriever, reader, pages=2, hops=hops) for hops in (1, 2))
+    both = {1: 0, 2: 0}
+    rows = [row for museum in museums for row in knowledge.questions(museum, 60) if row["type"] == "two_hop"]
+    for row in rows:
+        for rag in (once, twice):
+            names = rag.found(row["question"], {"museum": row["filter"]} if row["filter"] else None)
+            assert len(names) == len(set(names)) == 2
+            both[rag.hops] += set(names) == set(row["pages"])
+    assert both[1] < 0.3 * len(rows) and both[2] > 0.75 * len(rows)
+    lonely = PageStore.from_texts(["one page"], tower, ids=["a"])
+    assert Rag(PageRetriever(store=lonely), reader, hops=2).found("Who made it?") == ["a"]
 
 
 def test_a_question_goes_all_the_way(reader, store, museums):

@@ -17,7 +17,8 @@ from langchain_core.vectorstores.utils import maximal_marginal_relevance
 
 from fmnotes import ROOT
 from fmnotes.retrieval import fusion, measures, saving
-from fmnotes.retrieval.embeddings import TowerEmbeddings
+from fmnotes.retrieval.collection import collection
+from fmnotes.retrieval.embeddings import SentenceEmbeddings, TowerEmbeddings
 from fmnotes.retrieval.encoder import Encoder, EncoderConfig, maxsim
 from fmnotes.retrieval.lexical import BM25, english, terms
 from fmnotes.retrieval.pieces import split
@@ -250,7 +251,67 @@ def test_late_interaction_remembers_pages(monkeypatch):
     )
     assert tower.maxsim("a question", pages) == pytest.approx(expected, abs=1e-5)
     tower.maxsim("a question", pages[:1])
-    assert asked == [[], ["a question"], ["one page"], ["a question"]]
+    assert asked == [["a question"], ["one page"], ["a question"]]
+
+
+@pytest.fixture(scope="module")
+def sentences(tmp_path_factory):
+    """A model of sentence-transformers with random weights."""
+    from sentence_transformers import SentenceTransformer, models
+
+    folder = tmp_path_factory.mktemp("sentences")
+    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefghijklmnopqrstuvwxyz"]
+    vocabulary += [f"##{letter}" for letter in "abcdefghijklmnopqrstuvwxyz"]
+    (folder / "vocab.txt").write_text("\n".join(vocabulary))
+    torch.manual_seed(0)
+    config = transformers.BertConfig(
+        vocab_size=len(vocabulary), hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64,
+        max_position_embeddings=64,
+    )  # fmt: skip
+    transformers.BertModel(config).save_pretrained(folder / "bert")
+    transformers.BertTokenizerFast(str(folder / "vocab.txt")).save_pretrained(folder / "bert")
+    bert = models.Transformer(str(folder / "bert"))
+    model = SentenceTransformer(modules=[bert, models.Pooling(32, "mean"), models.Normalize()], device="cpu")
+    model.save(str(folder / "model"))
+    return folder / "model"
+
+
+def test_any_model_of_sentence_transformers_finds_pages(sentences):
+    embedding, pages = SentenceEmbeddings(str(sentences)), ["one page", "and another", "a third"]
+    vectors = embedding.embed(pages)
+    assert vectors.shape == (3, 32) and vectors.dtype == np.float32
+    assert np.linalg.norm(vectors, axis=1) == pytest.approx(1, abs=1e-5)
+    assert embedding.embed_query("and another") == pytest.approx(vectors[1], abs=1e-5)
+    tokens = embedding.embed_tokens(["abc", "ab"])
+    assert [len(one) for one in tokens] == [5, 4]  # with the marks of start and end, without padding
+    reference = transformers.BertModel.from_pretrained(sentences.parent / "bert").eval()
+    tokenizer_ = transformers.BertTokenizerFast.from_pretrained(sentences.parent / "bert")
+    with torch.no_grad():
+        hidden = reference(**tokenizer_("abc", return_tensors="pt")).last_hidden_state[0]
+    assert torch.allclose(tokens[0], hidden / hidden.norm(dim=-1, keepdim=True), atol=1e-5)
+    store = PageStore.from_texts(pages, embedding, ids=["a", "b", "c"])
+    retriever = PageRetriever(store=store, lexical=False, rerank=embedding.maxsim)
+    assert retriever.ranked("and another", 1) == ["b"]
+    with pytest.raises(FileNotFoundError, match="no-such-model"):
+        SentenceEmbeddings("nobody/no-such-model")
+
+
+def test_a_collection_in_beirs_layout(tmp_path):
+    (tmp_path / "qrels").mkdir()
+    names = "".join(
+        f"- config_name: {n}\n  data_files:\n  - split: {n}\n    path: {n}.jsonl\n" for n in ("corpus", "queries")
+    )
+    (tmp_path / "README.md").write_text(f"---\nconfigs:\n{names}---\n")
+    rows = [{"_id": "1", "title": "A wing", "text": "flies."}, {"_id": "2", "title": "", "text": ""}]
+    rows += [{"_id": "3", "title": "", "text": "no title"}]
+    (tmp_path / "corpus.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "queries.jsonl").write_text(json.dumps({"_id": "7", "text": "what flies?"}) + "\n")
+    (tmp_path / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\n7\t1\t2\n7\t3\t0\n")
+    pages, questions, relevant = collection(str(tmp_path))
+    assert pages == {"1": "A wing\nflies.", "3": "no title"}
+    assert questions == {"7": "what flies?"} and relevant == {"7": {"1": 2}}
+    with pytest.raises(FileNotFoundError):
+        collection(str(tmp_path / "nowhere"))
 
 
 @pytest.mark.parametrize("cls", [Encoder, CrossEncoder])
@@ -309,7 +370,9 @@ def test_the_nearest_are_the_nearest(m):
         of_one = [n for n in best if n % 3 == 1]
         assert [name for name, _ in store.nearest(query, 4, {"museum": "M1"})] == [f"id-{n}" for n in of_one[:4]]
         assert store.nearest(query, 3, {"museum": "M1", "year": 4})[0][0] == "id-4"
-        assert store.nearest(query, 3, {"museum": "none"}) == []
+        assert store.nearest(query, 3, {"museum": "none"}) == [] == store.nearest(query, 3, among=[])
+        some = [f"id-{n}" for n in best[10:20]]
+        assert [name for name, _ in store.nearest(query, 4, among=some[::-1])] == some[:4]
         assert len(store.nearest(query, 999)) == 50
 
 
@@ -329,6 +392,35 @@ def test_pages_are_added_changed_and_deleted(m):
     assert {page.id for page in store.similarity_search("newer", 99)} == set(store.pages)
     store.delete()
     assert len(store) == 0 and store.similarity_search("newer") == [] == store.by_words("newer", 3)
+
+
+def test_a_filter_admits_what_a_look_at_every_page_does():
+    store = filled(30)
+    store.add_texts(["odd", "odder"], [{"museum": ["M1"], "year": 4}, {"year": None}], ids=["list", "none"])
+
+    def admits(wanted):
+        return [n for n, page in store.pages.items() if all(page.metadata.get(f) == v for f, v in wanted.items())]
+
+    filters = [{"museum": "M1"}, {"museum": "M1", "year": 4}, {"year": 4}, {"museum": ["M1"]}, {"museum": "M7"}]
+    filters += [{"museum": None}, {"museum": ["M1"], "year": 4}, {"nothing": None}, {"nothing": 1}]
+    for _ in range(2):
+        for wanted in filters:
+            assert store.admitted(wanted) == admits(wanted)
+            words = [name for name, _ in store.by_words("page about odd thing", 99, wanted)]
+            assert set(words) == set(admits(wanted)) - {"none"}  # "odder" is no word of the question
+        assert len(store.admitted({"museum": "M1"})) in (10, 9)
+        store.delete(["id-4"])
+        store.add_texts(["page about"], [{"museum": "M7"}], ids=["late"])  # the second time it is the same page
+
+
+def test_the_best_by_words_are_the_first_of_all():
+    store = filled(50)
+    for question in ("thing 3", "page", "page 7 about thing 0"):
+        every = store.by_words(question, 50)
+        assert [score for _, score in every] == sorted((score for _, score in every), reverse=True)
+        for k in (1, 4, 49):
+            assert store.by_words(question, k) == every[:k]
+    assert store.by_words("nothing that is there", 3) == []
 
 
 def test_a_store_refuses_and_keeps_what_it_has():

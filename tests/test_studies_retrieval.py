@@ -37,6 +37,24 @@ def test_each_question_stands_beside_the_page_that_answers_it():
     assert decoded(other[0]) != questions
 
 
+def test_a_question_before_its_first_page_stands_beside_the_second():
+    batches = museum_pages.QuestionPages(3, 20, seed=5, second=True)
+    assert "second" in batches.facts and "second" not in museum_pages.QuestionPages(3, 20, seed=5).facts
+    questions, pages = (decoded(part) for part in batches[1])
+    assert len(questions) == len(set(pages)) == 60
+    texts = {page["text"]: page for n in range(3) for page in catalogue.museum("train", 5, 3 + n).pages()}
+    long = 0
+    for question, page in zip(questions, pages):
+        asked, _, given = question.partition("\n")
+        if given:  # the page of the first step, which names the thing that the second is about
+            long += 1
+            assert texts[given]["museum"] == texts[page]["museum"] and given != page
+            assert texts[page]["subject"] in given
+        else:
+            assert texts[page]["museum"] in asked
+    assert 6 < long < 30
+
+
 def test_a_reader_of_pairs_gets_the_right_page_first_and_wrong_ones_after_it():
     batches = museum_pages.QuestionPages(3, 6, others=7, seed=1)
     (rows,) = batches[0]
@@ -74,7 +92,7 @@ def test_losses_start_at_those_of_a_guesser_and_fall():
 
 def test_the_towers_are_trained_and_shipped(tmp_path, monkeypatch):
     for name, value in {
-        "STEPS": {"tower": 4, "reranker": 3}, "RUNS": tmp_path / "runs", "SHIPPED": tmp_path / "shipped",
+        "STEPS": {"tower": 4, "reranker": 3, "second": 2}, "RUNS": tmp_path / "runs", "SHIPPED": tmp_path / "shipped",
         "MUSEUMS": 2, "EACH": 8, "PAIRS": (2, 2), "LOOKED_AT": 1,
     }.items():  # fmt: skip
         monkeypatch.setattr(retrieval_museum, name, value)
@@ -96,6 +114,7 @@ def test_a_look_at_the_training_counts_hits():
     torch.manual_seed(0)
     found = retrieval_museum.found(Encoder(EncoderConfig()).eval(), number=1)
     assert 0 <= found["whole, recall@1"] <= found["whole, recall@5"] < 0.6
+    assert 0 <= found["second, recall@1"] <= found["second, recall@5"] < 0.6
     assert {"late, recall@1", "late, code, recall@5", "whole, paraphrase, recall@1"} <= set(found)
 
 
@@ -103,3 +122,4 @@ def test_the_shipped_tower_finds_pages_of_museums_that_it_never_met():
     tower = Encoder.from_pretrained(retrieval_museum.SHIPPED).eval()
     found = retrieval_museum.found(tower, "test", 2)
     assert found["whole, recall@5"] > 0.9 and found["late, recall@5"] > 0.95
+    assert found["second, recall@5"] > 0.6

@@ -10,8 +10,11 @@ from dataclasses import dataclass
 from fmnotes.museum import prompt
 from fmnotes.rag.reader import Reader
 from fmnotes.retrieval.lexical import BM25, terms
+from fmnotes.retrieval.pieces import further
 from fmnotes.retrieval.retriever import PageRetriever
 from fmnotes.retrieval.store import PageStore
+
+LINKS = 4  # pages that are followed from one
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,8 @@ class Rag:
 
     Args:
         pages: so many in a prompt, five at most.
-        hops: 2: a second search goes from the best page to those that bear the names on it.
+        hops: 2: behind the best page come those that it names by their titles, in the order of a second search, for
+            the question and that page together; and then what the first search found.
     """
 
     retriever: PageRetriever
@@ -59,8 +63,10 @@ class Rag:
         first = self.retriever.ranked(question, self.pages, filter)
         if self.hops == 1 or not first:
             return first
-        further = follow(self.retriever.store, first[0], self.pages - 1)
-        return list(dict.fromkeys([first[0], *further, *first]))[: self.pages]
+        store, linked = self.retriever.store, follow(self.retriever.store, first[0], LINKS)
+        asked = store.embedding.embed_query(further(question, store.pages[first[0]].page_content))
+        second = [name for name, _ in store.nearest(asked, LINKS, among=linked)]
+        return list(dict.fromkeys([first[0], *second, *first]))[: self.pages]
 
     def ask(self, question: str, filter: dict | None = None) -> Answer:
         """Search, read and answer.

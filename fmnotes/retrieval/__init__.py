@@ -10,10 +10,10 @@ from fmnotes.retrieval.encoder import Encoder, EncoderConfig, maxsim
 from fmnotes.retrieval.fusion import mmr, rrf
 from fmnotes.retrieval.lexical import BM25, terms
 from fmnotes.retrieval.measures import ndcg, recall, reciprocal_rank
-from fmnotes.retrieval.pieces import split
+from fmnotes.retrieval.pieces import further, split
 from fmnotes.retrieval.reranker import CrossEncoder, paired
 
 __all__ = [
-    "BM25", "CrossEncoder", "Encoder", "EncoderConfig", "maxsim", "mmr", "ndcg", "paired", "recall",
+    "BM25", "CrossEncoder", "Encoder", "EncoderConfig", "further", "maxsim", "mmr", "ndcg", "paired", "recall",
     "reciprocal_rank", "rrf", "split", "terms",
 ]  # fmt: skip

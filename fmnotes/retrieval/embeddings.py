@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from langchain_core.embeddings import Embeddings
 
 from fmnotes import data
@@ -21,12 +23,48 @@ if TYPE_CHECKING:
 REMEMBERED = 10_000  # pages, whose tokens take some 10 kB each
 
 
-class TowerEmbeddings(Embeddings):
+class Vectors(Embeddings):
+    """What LangChain wants of an embedding, and late interaction, from the two ways to embed."""
+
+    def __init__(self):
+        self._tokens: dict[str, torch.Tensor] = {}  # of pages, for late interaction
+
+    @abstractmethod
+    def embed(self, texts: Sequence[str]) -> Float[np.ndarray, "n e"]:
+        """A vector for each text, in float32."""
+
+    @abstractmethod
+    def embed_tokens(self, texts: Sequence[str]) -> list[Float[torch.Tensor, "tokens k"]]:
+        """Unit vectors of each text's tokens, for late interaction."""
+
+    def embed_documents(self, texts: list[str]) -> list[list[float]]:
+        """As LangChain wants them."""
+        return self.embed(texts).tolist()
+
+    def embed_query(self, text: str) -> list[float]:
+        """As LangChain wants it."""
+        return self.embed([text])[0].tolist()
+
+    def maxsim(self, question: str, pages: Sequence[str]) -> list[float]:
+        """Late interaction of a question with some pages: what `PageRetriever` takes as `rerank`.
+
+        The vectors of pages' tokens are remembered, of the last `REMEMBERED` pages.
+        """
+        new = [page for page in dict.fromkeys(pages) if page not in self._tokens]
+        self._tokens.update(zip(new, self.embed_tokens(new) if new else (), strict=True))
+        (asked,) = self.embed_tokens([question])
+        scores = [float((asked @ self._tokens[page].T).amax(1).mean()) for page in pages]
+        for page in list(self._tokens)[: max(0, len(self._tokens) - REMEMBERED)]:
+            del self._tokens[page]
+        return scores
+
+
+class TowerEmbeddings(Vectors):
     """The vectors of an `Encoder`."""
 
     def __init__(self, encoder: Encoder, tokenizer: Tokenizer, batch_size: int = 64):
+        super().__init__()
         self.encoder, self.tokenizer, self.batch_size = encoder.eval(), tokenizer, batch_size
-        self._tokens: dict[str, torch.Tensor] = {}  # of pages, for late interaction
 
     def ids(self, text: str) -> list[int]:
         """A text's tokens and the end token, as many as the tower takes."""
@@ -55,18 +93,6 @@ class TowerEmbeddings(Embeddings):
                 found[row] = vectors[kept].clone()
         return found
 
-    def maxsim(self, question: str, pages: Sequence[str]) -> list[float]:
-        """Late interaction of a question with some pages: what `PageRetriever` takes as `rerank`.
-
-        The vectors of pages' tokens are remembered, of the last `REMEMBERED` pages.
-        """
-        new = [page for page in dict.fromkeys(pages) if page not in self._tokens]
-        self._tokens.update(zip(new, self.embed_tokens(new), strict=True))
-        scores = _maxsim(*self.embed_tokens([question]), *(self._tokens[page] for page in pages))
-        for page in list(self._tokens)[: max(0, len(self._tokens) - REMEMBERED)]:
-            del self._tokens[page]
-        return scores
-
     def _batches(self, texts: Sequence[str]):
         """Numbers of texts of about one length, and their ids."""
         rows = [self.ids(text) for text in texts]
@@ -80,16 +106,8 @@ class TowerEmbeddings(Embeddings):
                 filled[: len(rows[n])] = torch.tensor(rows[n])
             yield part, ids
 
-    def embed_documents(self, texts: list[str]) -> list[list[float]]:
-        """As LangChain wants them."""
-        return self.embed(texts).tolist()
 
-    def embed_query(self, text: str) -> list[float]:
-        """As LangChain wants it."""
-        return self.embed([text])[0].tolist()
-
-
-class SentenceEmbeddings(Embeddings):
+class SentenceEmbeddings(Vectors):
     """The vectors of a model of sentence-transformers (Reimers and Gurevych 2019), by hub id or folder.
 
     Raises:
@@ -99,6 +117,7 @@ class SentenceEmbeddings(Embeddings):
     def __init__(self, name: str, batch_size: int = 32):
         from sentence_transformers import SentenceTransformer
 
+        super().__init__()
         folder = data.model_folder(name)
         self.name, self.batch_size = name, batch_size
         self.model = SentenceTransformer(str(folder), device="cpu", trust_remote_code=False)
@@ -107,21 +126,7 @@ class SentenceEmbeddings(Embeddings):
         """Vectors in float32, as the model makes them; what a text has beyond its context is not read."""
         return self.model.encode(list(texts), batch_size=self.batch_size, show_progress_bar=False)
 
-    def embed_documents(self, texts: list[str]) -> list[list[float]]:
-        """As LangChain wants them."""
-        return self.embed(texts).tolist()
-
-    def embed_query(self, text: str) -> list[float]:
-        """As LangChain wants it."""
-        return self.embed([text])[0].tolist()
-
-    def maxsim(self, question: str, pages: Sequence[str]) -> list[float]:
-        """Late interaction of a question with some pages, by the vectors of their tokens."""
+    def embed_tokens(self, texts: Sequence[str]) -> list[Float[torch.Tensor, "tokens k"]]:
+        """Unit vectors of each text's tokens."""
         options = {"batch_size": self.batch_size, "show_progress_bar": False, "output_value": "token_embeddings"}
-        found = self.model.encode([question, *pages], **options)
-        return _maxsim(*(torch.nn.functional.normalize(tokens.float(), dim=-1) for tokens in found))
-
-
-def _maxsim(question: Float[torch.Tensor, "q k"], *pages: Float[torch.Tensor, "p k"]) -> list[float]:
-    """The mean over the question's tokens of the best cosine in each page; vectors are of length 1."""
-    return [float((question @ page.T).amax(1).mean()) for page in pages]
+        return [F.normalize(tokens.float(), dim=-1) for tokens in self.model.encode(list(texts), **options)]

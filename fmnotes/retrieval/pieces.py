@@ -1,4 +1,4 @@
-"""Long pages in pieces: what is embedded must be short, what is read must be whole."""
+"""What is embedded: long pages in pieces, and a question of two steps with the page of the first."""
 
 from __future__ import annotations
 
@@ -53,3 +53,8 @@ def _units(text: str, pattern: str) -> list[str]:
         return list(text)
     ends = [0, *(match.end() for match in re.finditer(pattern, text)), len(text)]
     return [text[start:end] for start, end in zip(ends, ends[1:]) if start < end]
+
+
+def further(question: str, page: str) -> str:
+    """What to search for in a second step: the question, and the page that the first found (Xiong et al. 2021)."""
+    return f"{question}\n{page}"

@@ -24,7 +24,8 @@ import numpy as np
 from langchain_core.documents import Document
 from safetensors.numpy import load_file, save_file
 
-from fmnotes.retrieval.store import PageStore, unit_rows
+from fmnotes.retrieval.index import unit_rows
+from fmnotes.retrieval.store import PageStore
 
 if TYPE_CHECKING:
     from langchain_core.embeddings import Embeddings

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from langchain_core.embeddings import Embeddings
 from langchain_core.vectorstores import VectorStore
 
 from fmnotes.retrieval.fusion import mmr
+from fmnotes.retrieval.index import new_index, unit_rows
 from fmnotes.retrieval.lexical import BM25, terms
 
 if TYPE_CHECKING:
@@ -20,7 +22,6 @@ if TYPE_CHECKING:
 
     from jaxtyping import Float, Int
 
-EF_CONSTRUCTION = 200
 Filter = Mapping[str, Any]  # {"museum": "Velmovian Museum"}: what a page's metadata must say, all of it
 Found = list[tuple[str, float]]  # ids and cosines, the best first
 
@@ -161,7 +162,7 @@ class PageStore(VectorStore):
         self._forget()
 
     def _forget(self) -> None:
-        for name in ("words", "_rows", "_alive"):
+        for name in ("words", "_rows", "_alive", "_places", "_holders"):
             self.__dict__.pop(name, None)
 
     # ------------------------------------------------------------------------------------------------------ searching
@@ -186,15 +187,41 @@ class PageStore(VectorStore):
         rows = [row for row, owner in enumerate(self._owners) if owner is not None]
         return None if len(rows) == len(self._owners) else faiss.IDSelectorBatch(np.array(rows))
 
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        """Where each page stands in the order of `pages`."""
+        return {name: place for place, name in enumerate(self.pages)}
+
+    @cached_property
+    def _holders(self) -> dict[str, dict[Any, list[str]]]:
+        """For each field that was filtered by, the pages that hold each value."""
+        return {}
+
     def admitted(self, filter: Filter) -> list[str]:
         """Ids of the pages whose metadata say what the filter says."""
-        return [name for name, page in self.pages.items() if all(page.metadata.get(f) == v for f, v in filter.items())]
+        field, value = next(iter(filter.items()))
+        if not isinstance(value, Hashable):
+            first = self.pages
+        else:
+            if field not in self._holders:
+                holders = self._holders[field] = defaultdict(list)
+                for name, page in self.pages.items():
+                    held = page.metadata.get(field)
+                    holders[held if isinstance(held, Hashable) else None].append(name)
+            first = self._holders[field].get(value, [])
+        return [name for name in first if all(self.pages[name].metadata.get(f) == v for f, v in filter.items())]
 
-    def nearest(self, vector: Sequence[float], k: int, filter: Filter | None = None) -> Found:
+    def nearest(
+        self, vector: Sequence[float], k: int, filter: Filter | None = None, among: Sequence[str] | None = None
+    ) -> Found:
         """The k pages with the largest cosines; fewer if there are not so many.
+
+        Args:
+            among: ids of the only pages that are looked at, in the place of a filter.
 
         Raises:
             ValueError: if k is not positive, or the vector is of another length.
+            KeyError: if one of `among` is not there.
         """
         if k < 1:
             raise ValueError(f"k must be 1 or more, not {k}")
@@ -203,8 +230,10 @@ class PageStore(VectorStore):
         vector = unit_rows([vector])
         if vector.shape[1] != self._vectors.shape[1]:
             raise ValueError(f"the vector has {vector.shape[1]} numbers, those of the store {self._vectors.shape[1]}")
-        if filter:
-            return self._among(vector[0], [row for name in self.admitted(filter) for row in self._rows[name]], k)
+        if filter and among is None:
+            among = self.admitted(filter)
+        if among is not None:
+            return self._among(vector[0], [row for name in among for row in self._rows[name]], k)
         wanted = k
         while True:
             rows, cosines = self._search(vector, min(wanted, len(self._owners)))
@@ -234,13 +263,18 @@ class PageStore(VectorStore):
 
     def by_words(self, query: str, k: int, filter: Filter | None = None) -> Found:
         """The k pages with the largest BM25 scores; pages that share no word with the query are left out."""
-        scores = self.words.scores(self.terms(query)) if self.pages else np.zeros(0)
-        names = list(self.pages)
+        if not self.pages:
+            return []
+        scores = self.words.scores(self.terms(query))
         if filter:
-            allowed = set(self.admitted(filter))
-            scores = np.where([name in allowed for name in names], scores, 0)
-        best = np.argsort(-scores, kind="stable")[:k]
-        return [(names[n], float(scores[n])) for n in best if scores[n] > 0]
+            allowed = np.array([self._places[name] for name in self.admitted(filter)], int)
+            scores, everywhere = np.zeros_like(scores), scores
+            scores[allowed] = everywhere[allowed]
+        least = np.partition(scores, -k)[-k] if k < len(scores) else 0.0
+        places = np.flatnonzero((scores >= least) & (scores > 0))
+        best = places[np.argsort(-scores[places], kind="stable")][:k]
+        names = list(self.pages)
+        return [(names[n], float(scores[n])) for n in best]
 
     # ------------------------------------------------------------------------------------------- as LangChain wants it
 
@@ -316,26 +350,3 @@ class PageStore(VectorStore):
         from fmnotes.retrieval.saving import load
 
         return load(folder, embedding, **functions)
-
-
-def new_index(width: int, m: int | None) -> faiss.Index:
-    """Of inner products: exact, or HNSW."""
-    if m is None:
-        return faiss.IndexFlatIP(width)
-    index = faiss.IndexHNSWFlat(width, m, faiss.METRIC_INNER_PRODUCT)
-    index.hnsw.efConstruction = EF_CONSTRUCTION
-    return index
-
-
-def unit_rows(vectors: Sequence[Sequence[float]]) -> Float[np.ndarray, "n e"]:
-    """Vectors of length 1, in float32.
-
-    Raises:
-        ValueError: if one is zero or not finite.
-    """
-    vectors = np.asarray(vectors, np.float32)
-    length = np.linalg.norm(vectors, axis=1, keepdims=True)
-    if not np.isfinite(length).all() or not length.all():
-        row = int(np.flatnonzero(~np.isfinite(length[:, 0]) | (length[:, 0] == 0))[0])
-        raise ValueError(f"vector {row} has the length {length[row, 0]} and points nowhere: see the embedding")
-    return vectors / length

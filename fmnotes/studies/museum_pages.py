@@ -11,6 +11,7 @@ from fmnotes import clip
 from fmnotes.museum import catalogue, knowledge
 from fmnotes.museum.world import dice_for
 from fmnotes.retrieval.encoder import Encoder, EncoderConfig, maxsim
+from fmnotes.retrieval.pieces import further
 from fmnotes.retrieval.reranker import CrossEncoder, paired
 from fmnotes.studies.museum_rows import encoded, tokenizer
 
@@ -29,16 +30,20 @@ class QuestionPages:
         museums: in a batch.
         each: questions about each museum, no two of which are answered by one page.
         others: pages beside the right one, for each question, which a reader of pairs has to tell from it; 0: none.
+        second: three in ten questions stand before the page of their first step, and the page to be found is the next.
         seed: batches of different seeds share nothing.
         split: of the museums.
     """
 
     unit = "questions"
 
-    def __init__(self, museums: int, each: int, others: int = 0, seed: int = 0, split: str = "train"):
+    def __init__(
+        self, museums: int, each: int, others: int = 0, seed: int = 0, split: str = "train", second: bool = False
+    ):
         self.museums, self.each, self.others, self.seed, self.split = museums, each, others, seed, split
-        self.size = museums * each
+        self.size, self.second = museums * each, second
         self.facts = {"museums": museums, "each": each, "others": others, "seed": seed, "split": split}
+        self.facts |= {"second": second} if second else {}
 
     def __getitem__(self, i: int) -> tuple[torch.Tensor, ...]:
         """Batch i: ids of questions and of pages; or, with others, rows of pairs, (size · (1 + others), tokens).
@@ -63,16 +68,21 @@ class QuestionPages:
         return (paired(CONFIG, questions, pages),)
 
     def _asked(self, about: catalogue.Museum, store: dict, dice) -> list[tuple[str, dict]]:
-        """Questions that name the museum, and their pages; two in five lead on to another page."""
-        found = []
+        """Questions that name the museum, and their pages; two in five, or three with `second`, lead on to another."""
+        found, taken = [], set()
         for page in dice.shuffled(list(store.values())):
-            two = page["kind"] in knowledge.SUBJECTS["two_hop"] and dice.below(5) < 2
+            two = page["kind"] in knowledge.SUBJECTS["two_hop"] and dice.below(5) < 2 + self.second
             row = knowledge.question_on(about, store, page, "two_hop" if two else "one_hop", dice)
             question = row["question"]
             if row["filter"] and page["kind"] != "museum":
                 question = naming(question, about.name)
             elif row["filter"]:
                 continue
+            if two and self.second and dice.below(2):
+                question, page = further(question, page["text"]), store[row["pages"][1]]
+            if page["id"] in taken:
+                continue
+            taken.add(page["id"])
             found.append((question, page))
             if len(found) == self.each:
                 return found
