@@ -1,11 +1,13 @@
-"""What the towers of notebook 05 learn from, and the study that trains them."""
+"""What the towers of notebook 05 learn from, and the studies about them."""
+
+import json
 
 import pytest
 import torch
 
 from fmnotes.museum import catalogue, knowledge
 from fmnotes.retrieval import CrossEncoder, Encoder, EncoderConfig
-from fmnotes.studies import museum_pages, retrieval_museum
+from fmnotes.studies import museum_pages, retrieval_growth, retrieval_museum
 from fmnotes.studies.museum_rows import tokenizer
 from fmnotes.training import read_metrics
 
@@ -123,3 +125,36 @@ def test_the_shipped_tower_finds_pages_of_museums_that_it_never_met():
     found = retrieval_museum.found(tower, "test", 2)
     assert found["whole, recall@5"] > 0.9 and found["late, recall@5"] > 0.95
     assert found["second, recall@5"] > 0.6
+
+
+# --------------------------------------------------------------------------------------------------------------- growth
+
+
+def test_a_search_is_measured_at_every_size(tmp_path, monkeypatch):
+    for name, value in {
+        "MUSEUMS": (1, 2, 4), "QUESTIONS": 20, "BEAMS": (10, 400), "ROUNDS": 3, "STUDY": tmp_path / "study",
+        "RUNS": tmp_path / "runs",
+    }.items():  # fmt: skip
+        monkeypatch.setattr(retrieval_growth, name, value)
+    retrieval_growth.main()
+    found = json.loads((tmp_path / "study" / "curves.json").read_text())
+    assert [size["pages"] for size in found["sizes"]] == [97, 194, 388]
+    for size in found["sizes"]:
+        assert size["bytes"]["vectors"] == size["pages"] * 128 * 4 < size["bytes"]["hnsw"]
+        assert size["beams"]["400"]["recall"] == 1.0 and 10 <= size["beams"]["10"]["compared"] <= size["pages"] + 10
+        assert 0 < size["recall@1"] <= size["recall@5"] and size["exact, ms"] > 0 < size["beams"]["10"]["ms"]
+    monkeypatch.setattr(retrieval_growth.TowerEmbeddings, "embed", None)  # what was embedded is not embedded again
+    tower = retrieval_growth.TowerEmbeddings(Encoder(EncoderConfig()), tokenizer())
+    assert retrieval_growth.vectors(tower, 4).shape == (388, 128)
+
+
+def test_the_growth_that_was_measured():
+    found = json.loads((retrieval_growth.STUDY / "curves.json").read_text())
+    last, number = found["sizes"][-1], found["enough"]
+    assert last["pages"] > 100_000 and number == 0.99
+    best = next(beam for beam in last["beams"].values() if beam["recall"] >= number)
+    assert last["exact, ms"] / best["ms"] == pytest.approx(found["times as fast at the end"], rel=0.01)
+    assert found["times as fast at the end"] >= 20
+    text = (retrieval_growth.STUDY / "log.md").read_text()
+    for size in found["sizes"]:
+        assert f"{size['recall@1']}" in text and f"{size['beams']['64']['compared']:,.0f}" in text
