@@ -539,7 +539,8 @@ def small_connectors(monkeypatch, tmp_path):
     monkeypatch.setattr(connector_kinds, "ARMS", {name: connector_kinds.ARMS[name] for name in some})
     monkeypatch.setattr(connector_kinds, "STUDY", tmp_path / "study")
     monkeypatch.setattr(connector_museum, "SHIPPED", tmp_path / "shipped")
-    monkeypatch.setattr(connector_kinds, "ProcessPoolExecutor", lambda n: ThreadPoolExecutor(1))
+    for study in (connector_museum, connector_kinds):
+        monkeypatch.setattr(study, "ProcessPoolExecutor", lambda n: ThreadPoolExecutor(1))
     for cached in (connector_kinds.operations, connector_museum.patches):
         cached.cache_clear()
     yield tmp_path, visual, language
