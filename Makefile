@@ -13,7 +13,7 @@ READY := $(VENV)/ready
 OFFLINE := PYTHONPATH=$(CURDIR)/ci/offline HF_HUB_OFFLINE=1 HF_DATASETS_OFFLINE=1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lab outputs bench study lock clean
+.PHONY: help run test lab progress outputs bench study lock clean
 
 help: ## list these commands
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /  make \1\t/'
@@ -28,6 +28,9 @@ test: $(READY) ## run every test, then every notebook in the smoke profile
 
 lab: $(READY) ## open JupyterLab on the notebooks
 	JUPYTER_PREFER_ENV_PATH=1 $(BIN)/jupyter lab --LabApp.default_url=/lab/tree/notebooks
+
+progress: $(READY) ## list the exercises, and which of them are solved in this copy
+	@$(BIN)/python -m fmnotes progress
 
 outputs: $(READY) ## execute NOTEBOOK=01_bpe in place, from a fresh kernel, so that its outputs can be committed
 	@test -n "$(NOTEBOOK)" || { echo "Which notebook? Say it: make outputs NOTEBOOK=01_bpe" >&2; exit 2; }
@@ -45,8 +48,9 @@ lock: $(UV) ## choose the newest versions that pyproject.toml allows
 	$(UV) pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --extra test \
 		pyproject.toml -o requirements.lock
 
-clean: ## remove what runs and tests left behind; the environment stays
-	rm -rf runs .pytest_cache .ruff_cache .hypothesis
+clean: ## remove what runs and tests left behind; the environment stays, and your progress
+	[ ! -d runs ] || find runs -mindepth 1 -maxdepth 1 ! -name progress.json -exec rm -rf {} +
+	rm -rf .pytest_cache .ruff_cache .hypothesis
 	find . -path ./$(VENV) -prune -o -name __pycache__ -prune -exec rm -rf {} +
 
 $(READY): requirements.lock pyproject.toml $(UV)

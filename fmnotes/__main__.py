@@ -1,4 +1,4 @@
-"""The command line: ``python -m fmnotes run | records | museum``."""
+"""The command line: ``python -m fmnotes run | progress | records | museum``."""
 
 import argparse
 import sys
@@ -26,6 +26,9 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--profile", default="quick", help="which parameters to run with (default: quick)")
     run.add_argument("--all", action="store_true", help="also those in folders: the guide, the template")
     run.set_defaults(do=_run)
+
+    progress = commands.add_parser("progress", help="which exercises are solved", description="List the exercises.")
+    progress.set_defaults(do=_progress)
 
     records = commands.add_parser("records", help="the numbers that runs measured", description="Keep records.")
     actions = records.add_subparsers(required=True, metavar="ACTION")
@@ -63,6 +66,17 @@ def _run(chosen: argparse.Namespace) -> int:
     except RunError as error:
         print(error, file=sys.stderr)
         return 2
+
+
+def _progress(chosen: argparse.Namespace) -> int:
+    from fmnotes import exercises
+    from fmnotes.exercises import progress
+    from fmnotes.run import available
+
+    notebooks = {name.partition("_")[0]: name for name in available()}
+    chapters = {notebooks.get(chapter, chapter): exercises.of_chapter(chapter) for chapter in exercises.CHAPTERS}
+    print(progress.table(chapters, progress.load()))
+    return 0
 
 
 def _records(chosen: argparse.Namespace) -> int:

@@ -22,6 +22,7 @@ from pathlib import Path
 from fmnotes import ROOT, costs, records, runs
 
 QUICK = "quick"  # the one profile without a file
+SOLUTIONS = "solutions"  # a folder of notebooks without parameters and records; nbval executes them
 OFFLINE = (QUICK, "smoke")  # profiles whose notebooks must not ask the hub for anything
 SECONDS, MEMORY = {QUICK: 150, "smoke": 20}, 4e9  # what CONTRIBUTING.md promises of a notebook in those profiles
 PATIENCE = 15  # seconds that an interrupted notebook has for ending its kernel
@@ -49,9 +50,10 @@ class Outcome:
 
 
 def available(root: Path = ROOT) -> list[str]:
-    """Names of all notebooks: the numbered ones first, then those in folders, each in reading order."""
+    """Names of all notebooks but the solutions: the numbered first, then those in folders, each in reading order."""
     names = [path.relative_to(root / "notebooks").with_suffix("") for path in (root / "notebooks").rglob("*.ipynb")]
     names = [name for name in names if not any(part.startswith(".") for part in name.parts)]  # JupyterLab's checkpoints
+    names = [name for name in names if name.parts[0] != SOLUTIONS]
     return [name.as_posix() for name in sorted(names, key=lambda name: (len(name.parts), name))]
 
 

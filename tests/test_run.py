@@ -200,6 +200,7 @@ def test_damaged_records_are_named_before_anything_runs(root):
 def test_numbered_notebooks_by_default_and_folders_on_request(root):
     for name in ("02_b", "guide/01_c", "01_a", "scratch", "02b_c", ".ipynb_checkpoints/01_a-checkpoint"):
         write(root, name)
+    write(root, "solutions/01_a")  # has no parameters
     assert available(root) == ["01_a", "02_b", "02b_c", "scratch", "guide/01_c"]
     assert select([], "quick", root=root) == ["01_a", "02_b", "02b_c"]
     assert select([], "quick", everything=True, root=root) == available(root)

@@ -2,7 +2,7 @@
 
 A chapter's exercises stand in the module that ``CHAPTERS`` names, in a list ``EXERCISES``. An exercise knows the right
 answer and what people typically write instead; the student's answer is run on the same cases as all of them, and
-whoever gives the same results has made the same mistake.
+whoever gives the same results has made the same mistake. ``progress`` remembers what is solved.
 """
 
 import contextlib
@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from fmnotes.checks import same
+from fmnotes.exercises import progress
 
 CHAPTERS: dict[str, str] = {
     "01": "bpe",
@@ -29,10 +30,14 @@ CHAPTERS: dict[str, str] = {
 
 @dataclass(frozen=True)
 class Mistake:
-    """What someone who makes it would answer, and one or two sentences that say what went wrong, to the student."""
+    """What someone who makes it would answer, and one or two sentences that say what went wrong, to the student.
+
+    ``given`` marks the code that the notebook hands out with its bugs: whoever returns it has not tried anything yet.
+    """
 
     answer: object
     diagnosis: str
+    given: bool = False
 
 
 @dataclass(frozen=True)
@@ -62,13 +67,16 @@ class Exercise:
     tolerance: float = 0.0
 
 
-def check(exercise_id: str, answer: object) -> None:
+def check(exercise_id: str, answer: object, remember: bool = True) -> None:
     """Print whether an exercise is open, solved, or wrong and why. Whatever the answer does, it raises nothing.
+
+    ``python -m fmnotes progress`` lists what was solved or tried.
 
     Args:
         exercise_id: like "01.merge".
         answer: the function, or the value. It is open while the function raises NotImplementedError or the value is
             ``...`` (a prediction not made yet).
+        remember: whether progress is noted: no where the answer is not the student's, as in the reference solutions.
 
     Raises:
         ValueError: if there is no such exercise, which is the notebook's mistake and not the student's.
@@ -78,6 +86,14 @@ def check(exercise_id: str, answer: object) -> None:
     line = f"{state:6}  {exercise.id}  {exercise.title}" + (f": {text}" if text else "")
     options = {"subsequent_indent": " " * 8, "break_long_words": False, "break_on_hyphens": False}
     print("\n".join(textwrap.fill(part, width=96, **options) for part in line.split("\n")))
+    handed_back = any(mistake.given and text.startswith(mistake.diagnosis) for mistake in exercise.mistakes)
+    if remember and state != "open" and not handed_back:
+        progress.remember(exercise.id, progress.SOLVED if state == "solved" else progress.TRIED)
+
+
+def of_chapter(chapter: str) -> list[Exercise]:
+    """The exercises of a chapter, such as "02b"."""
+    return importlib.import_module(f"fmnotes.exercises.{CHAPTERS[chapter]}").EXERCISES
 
 
 def find(exercise_id: str) -> Exercise:
@@ -85,7 +101,7 @@ def find(exercise_id: str) -> Exercise:
     chapter = exercise_id.partition(".")[0]
     if chapter not in CHAPTERS:
         raise ValueError(f"exercise {exercise_id!r}: no chapter {chapter!r}; there are {', '.join(CHAPTERS) or 'none'}")
-    exercises = importlib.import_module(f"fmnotes.exercises.{CHAPTERS[chapter]}").EXERCISES
+    exercises = of_chapter(chapter)
     for exercise in exercises:
         if exercise.id == exercise_id:
             return exercise

@@ -1,4 +1,4 @@
-"""The exercises of 01_bpe: the merge step, encoding by replay, and a decoder with a bug to find."""
+"""The exercises of 01_bpe: the merge step, a line of dashes, encoding by replay, and a decoder with a bug to find."""
 
 from itertools import pairwise
 
@@ -107,6 +107,40 @@ MERGE = Exercise(
         ),
         Mistake(merge_either_order, "(2, 1) was replaced as well: a pair has an order, “ab” is not “ba”."),
         Mistake(merge_keeps_the_pair, "the new id is added to the pair instead of taking its place: the list shrinks."),
+    ),
+)
+
+# -------------------------------------------------------------------------------------------------- 01.dashes
+
+DASHES = Exercise(
+    id="01.dashes",
+    title="a line of dashes",
+    reread="One merge, by hand",
+    solution=6,
+    verified="each merge joins two symbols that the one before has made, so that 64 become 32, 16, 8, 4, 2 and 1",
+    mistakes=(
+        Mistake(
+            63,
+            "so the phrase about the red heart grew, by a letter at a merge. But there the other letters stood still; "
+            "in a line of dashes both symbols of the next pair have grown.",
+        ),
+        Mistake(64, "one for each dash would be one too many even if a merge added a single dash. It adds more."),
+        Mistake(
+            1,
+            "one merge replaces every pair of dashes, but each by a symbol of its own: where 64 symbols stood, 32 do.",
+        ),
+        Mistake(
+            32,
+            "so many pairs are replaced, but all of them by the first merge: a merge is one new symbol, wherever it "
+            "stands.",
+        ),
+        Mistake(5, "then two symbols are left, of 32 dashes each, and they are a pair."),
+        Mistake(7, "that many make a symbol of 128. The single dash takes no merge: it is in the alphabet already."),
+        Mistake(
+            8,
+            "that is the root of 64, as if the line were put together from eight symbols of eight. Follow the merges: "
+            "what is the most frequent pair after the first?",
+        ),
     ),
 )
 
@@ -290,4 +324,4 @@ DECODE = Exercise(
     ),
 )
 
-EXERCISES = [MERGE, ENCODE, DECODE]
+EXERCISES = [MERGE, DASHES, ENCODE, DECODE]

@@ -1,4 +1,6 @@
-"""The exercises of 03_clip: the gradient of the temperature, recall, and classes made of sentences."""
+"""The exercises of 03_clip: the gradient of the temperature, who pushes, two bugs in recall, and classes made of
+sentences.
+"""
 
 from __future__ import annotations
 
@@ -106,6 +108,49 @@ LOG_TAU = Exercise(
     ),
 )
 
+# --------------------------------------------------------------------------------------------------- 03.push
+
+PUSH = Exercise(
+    id="03.push",
+    title="how many captions push?",
+    reread="What pulls, and what pushes",
+    solution=3,
+    verified="cosines of random directions spread by 1/√32 = 0.18, which is 2.5 when it is divided by 0.07: each such "
+    "step makes a weight twelve times as large, so that a few carry most",
+    tolerance=1,
+    mistakes=(
+        Mistake(
+            50,
+            "half of the push from half of the captions: so it would be if all weighed the same, in the limit of a "
+            "high temperature. The weights are a softmax, and what lies near weighs most.",
+        ),
+        Mistake(
+            43,
+            "nearly all alike: that is the picture at τ = 1, where scores differ by a few tenths. Divided by 0.07 the "
+            "same cosines differ fourteen times as much.",
+        ),
+        Mistake(
+            20,
+            "you have seen that some weigh more than others, but not how much: so many it takes at τ = 0.2. The "
+            "exponential is steep.",
+        ),
+        Mistake(
+            7,
+            "is that the 0.07? A temperature is no share. It divides the cosines, and how many captions then weigh "
+            "something depends on how far these are spread.",
+        ),
+        Mistake(
+            1,
+            "the nearest one alone: that takes a lower temperature, 0.03 or less. At 0.07 its rivals still have a say.",
+        ),
+        Mistake(
+            100,
+            "all of them push, and together they make up the whole. Asked for is how many make up *half* of it, if "
+            "the hardest are taken first.",
+        ),
+    ),
+)
+
 # ------------------------------------------------------------------------------------------------- 03.recall
 
 
@@ -130,7 +175,7 @@ def _ranks(similarity):
 
 RECALL = Exercise(
     id="03.recall",
-    title="recall at k",
+    title="two bugs in recall at k",
     reread="Searching",
     solution=recall_at_k,
     verified="k = 1, 2 and 3, all right, all wrong, and rows that find what columns do not",
@@ -139,13 +184,26 @@ RECALL = Exercise(
         (_table([0.1, 0.9], [0.8, 0.2]), 1),
         (_table([0.5, 0.6, 0.1], [0.4, 0.7, 0.2], [0.9, 0.8, 0.3]), 1),
         (_table([0.5, 0.6, 0.1], [0.4, 0.7, 0.2], [0.9, 0.8, 0.3]), 2),
+        (_table([0.1, 0.2, 0.3], [0.1, 0.9, 0.2], [0.3, 0.2, 0.8]), 1),
         (_table([0.1, 0.6, 0.5], [0.4, 0.3, 0.8], [0.9, 0.5, 0.7]), 2),
         (_table([0.1, 0.6, 0.5], [0.4, 0.3, 0.8], [0.9, 0.5, 0.7]), 3),
         (_table([0.4, 0.6, 0.5, 0.1], [0.4, 0.9, 0.8, 0.3], [0.9, 0.8, 0.7, 0.6], [0.2, 0.3, 0.4, 0.5]), 2),
     ),
     alternatives=(recall_by_sorting, recall_in_loops),
-    tolerance=1e-9,
+    tolerance=1e-6,  # a mean in float32
     mistakes=(
+        Mistake(
+            lambda s, k: ((s > s.diagonal()).sum(1) <= k).double().mean().item(),
+            "there are two bugs, and here is one. The diagonal is a plain row of numbers, so that column j is compared "
+            "with the j-th of them: in the row (0.5, 0.6, 0.1) of query 0 the 0.6 is to be held against 0.5, its own, "
+            "and not against what query 1 has found. The other shows where exactly k items are better.",
+            given=True,
+        ),
+        Mistake(
+            lambda s, k: ((s > s.diagonal()).sum(1) < k).double().mean().item(),
+            "the count is right now. What is left: every *column* is compared with its number of the diagonal, and it "
+            "is the row that belongs to a query. Turn the diagonal into a column, with [:, None].",
+        ),
         Mistake(
             lambda s, k: recall_at_k(s.T, k),
             "you search down the columns. Row i is query i: its own item, column i, must be among the k largest of "
@@ -153,8 +211,8 @@ RECALL = Exercise(
         ),
         Mistake(
             lambda s, k: (_ranks(s) <= k).double().mean().item(),
-            "one too many: where exactly k items are better, its own is number k + 1. recall_at_k([[0.1, 0.9], "
-            "[0.8, 0.2]], 1) gives 1, and every query has found the wrong item.",
+            "the rows are right now. What is left is one too many: where exactly k items are better, its own is number "
+            "k + 1. recall_at_k([[0.1, 0.9], [0.8, 0.2]], 1) gives 1, and every query has found the wrong item.",
         ),
         Mistake(
             lambda s, k: (_ranks(s) < k - 1).double().mean().item(),
@@ -256,4 +314,4 @@ CLASSES = Exercise(
     ),
 )
 
-EXERCISES = [LOG_TAU, RECALL, CLASSES]
+EXERCISES = [LOG_TAU, PUSH, RECALL, CLASSES]

@@ -1,9 +1,14 @@
-"""The exercises of 04_connector: what is to be learned, how queries look, and counting words that occur once only."""
+"""The exercises of 04_connector: what is to be learned, how queries look, what their reader saves, and two bugs in a
+clipped precision.
+"""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Callable
+from functools import reduce
+from operator import or_
 from typing import TYPE_CHECKING
 
 import torch
@@ -176,6 +181,46 @@ def _with_query(found: Tensor, args: tuple[Tensor, ...]) -> Tensor:
     return found + args[0] @ args[2]
 
 
+# ------------------------------------------------------------------------------------------------- 04.reader
+
+READER = Exercise(
+    id="04.reader",
+    title="what does the reader save?",
+    reread="What they cost",
+    solution=42,
+    verified="the work goes with all the places that are read, 37 of 85; the part that goes with their square is small "
+    "in so short a row, and takes off a little more",
+    tolerance=3,
+    mistakes=(
+        Mistake(
+            25,
+            "16 of 64 is the share of the visual tokens. The question is read and the answer said as before, at the "
+            "same price a place.",
+        ),
+        Mistake(
+            6,
+            "that is a quarter, squared. Only the scores of attention go with the square of the length, and in a row "
+            "this short the matrices are nearly all of the work; besides, the question has to be read too.",
+        ),
+        Mistake(
+            19,
+            "the places are the right ones, 37 of 85, but you squared their share. Matrices take each place by itself; "
+            "only the scores of attention compare all with all, a small part in so short a row.",
+        ),
+        Mistake(58, "so much is saved. Asked for is what is left."),
+        Mistake(
+            76,
+            "that counts the connectors' own work as well, and a Q-Former has more of it than an MLP. Asked for is the "
+            "language model's alone.",
+        ),
+        Mistake(
+            100,
+            "its weights are as many as before, frozen or not. But each of them is used once for every place that is "
+            "read, and there are fewer.",
+        ),
+    ),
+)
+
 # ------------------------------------------------------------------------------------------------ 04.clipped
 
 
@@ -214,14 +259,24 @@ def _most(gram, count, references, n):
     return max(_ngrams(reference, n)[gram] for reference in references)
 
 
+def _per_word(allowed: Callable[[list[Counter]], Counter]) -> Callable[..., float]:
+    """A wrong answer: n-grams are divided by words."""
+
+    def answer(candidate, references, n):
+        limits = allowed([_ngrams(reference, n) for reference in references])
+        return sum((_ngrams(candidate, n) & limits).values()) / len(candidate)
+
+    return answer
+
+
 def _words(text: str) -> list[str]:
     return text.split()
 
 
 CLIPPED = Exercise(
     id="04.clipped",
-    title="BLEU's clipped precision",
-    reread="BLEU",
+    title="two bugs in BLEU's clipped precision",
+    reread="When is a caption good?",
     solution=clipped_precision,
     verified="repeated words, pairs of words, several references, and a candidate shorter than n",
     cases=(
@@ -237,13 +292,32 @@ CLIPPED = Exercise(
     tolerance=1e-9,
     mistakes=(
         Mistake(
+            _per_word(lambda counts: sum(counts, Counter())),
+            "there are two bugs, and here is one. The references are added up, so that “the the the the” gets 3/4: two "
+            "for the “the” of one reference, and one for that of another. The other bug does not show in single words.",
+            given=True,
+        ),
+        Mistake(
+            _per_word(lambda counts: reduce(or_, counts)),
+            "the references are right now. What is left: you divide by the words, and a sentence of seven words has "
+            "six pairs and five triples. “a red star” has one triple, which is right, and gets 1/3.",
+        ),
+        Mistake(
+            lambda candidate, references, n: (
+                clipped_precision(candidate, references, n) if len(candidate) >= n else 1 / 0
+            ),
+            "right but for a caption with fewer than n words, which has no n-grams at all: that is a division by zero. "
+            "Nothing of it is right, so return 0.",
+        ),
+        Mistake(
             _share(lambda gram, count, references, n: count * any(_ngrams(r, n)[gram] for r in references)),
             "nothing is clipped: “the the the the” gets 1 for one “the” in the reference. An n-gram counts at most as "
             "often as in the reference that has it most.",
         ),
         Mistake(
             _share(lambda gram, count, references, n: sum(_ngrams(r, n)[gram] for r in references)),
-            "the references are added up. An n-gram may be used as often as in the *one* reference that has it most.",
+            "you divide by the right number now. What is left: the references are added up, and an n-gram may be used "
+            "as often as in the *one* reference that has it most.",
         ),
         Mistake(
             _share(lambda gram, count, references, n: min(_ngrams(r, n)[gram] for r in references)),
@@ -279,4 +353,4 @@ CLIPPED = Exercise(
     ),
 )
 
-EXERCISES = [TARGETS, LOOK, CLIPPED]
+EXERCISES = [TARGETS, LOOK, READER, CLIPPED]

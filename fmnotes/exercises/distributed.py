@@ -209,6 +209,7 @@ MEAN = Exercise(
         Mistake(
             lambda means, counts: sum(means) / len(means),
             "that is the bug itself: a process with few tokens counts as much as one with many.",
+            given=True,
         ),
         Mistake(
             lambda means, counts: sum(m * c for m, c in zip(means, counts, strict=True)) / len(means),
@@ -237,4 +238,4 @@ MEAN = Exercise(
     ),
 )
 
-EXERCISES = [SCATTER, HELD, WIRE, MEAN]
+EXERCISES = [HELD, SCATTER, WIRE, MEAN]

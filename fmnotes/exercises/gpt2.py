@@ -1,4 +1,4 @@
-"""The exercises of 02_gpt2: the causal mask, the number of parameters, and two bugs in bits per byte."""
+"""The exercises of 02_gpt2: the causal mask, the number of parameters, bits per byte, and what a cache saves."""
 
 from __future__ import annotations
 
@@ -255,6 +255,7 @@ BITS = Exercise(
             "there are two bugs, and here is one. The windows [1, 1] and [4] hold 6 nats, 2 a token, but the mean of "
             "their means is 2.5: bits_per_byte([tensor([1., 1.]), tensor([4.])], 'cats') gives 2.705 instead of 2.164. "
             "The other does not show in plain English.",
+            given=True,
         ),
         Mistake(
             lambda losses, text: nats_by_means(losses) / math.log(2) / len(text.encode()),
@@ -310,4 +311,57 @@ BITS = Exercise(
     ),
 )
 
-EXERCISES = [MASK, PARAMETERS, BITS]
+# ---------------------------------------------------------------------------------------------- 02.positions
+
+POSITIONS = Exercise(
+    id="02.positions",
+    title="what a story costs without a cache",
+    reread="The cache",
+    solution=2790,
+    verified="60 calls of 17, 18, … and at last 76 positions: 60 · (17 + 76) / 2. With the cache it is 17, and then 59 "
+    "times one",
+    mistakes=(
+        Mistake(
+            76,
+            "that is what it takes *with* the cache, where nothing is computed twice. Without it, every call begins "
+            "with the prompt's first token again.",
+        ),
+        Mistake(
+            77,
+            "so many tokens there are in the end, as if each went through the model once. Without the cache an early "
+            "one goes through it again for every token that is drawn after it.",
+        ),
+        Mistake(
+            1020,
+            "that is 60 · 17, the prompt in each call. What was drawn is read as well, or the model would not know "
+            "where the story stands.",
+        ),
+        Mistake(
+            1830,
+            "1 + 2 + … + 60 are the drawn tokens alone. Below them lies the prompt, computed anew in every call.",
+        ),
+        Mistake(3600, "60 calls of 60 positions each: no call is that simple. Which is the first, and which the last?"),
+        Mistake(
+            4560,
+            "as if each call were as long as the last one, of 76. The first computes the prompt only, and then they "
+            "grow.",
+        ),
+        Mistake(
+            4620,
+            "that is 60 · 77, as if the whole story were there from the first call on. It grows by one token a call, "
+            "and the token drawn last is read by nobody.",
+        ),
+        Mistake(
+            2850,
+            "one too many in each call: 18, 19, … 77. The first token is drawn from the prompt as it is, and the last "
+            "one, once drawn, is not computed any more.",
+        ),
+        Mistake(
+            2926,
+            "1 + 2 + … + 76 would be right if the prompt had been drawn token by token, too. It is given: the first "
+            "call takes all of it at once.",
+        ),
+    ),
+)
+
+EXERCISES = [MASK, PARAMETERS, BITS, POSITIONS]

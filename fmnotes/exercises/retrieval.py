@@ -122,6 +122,7 @@ FUSED = Exercise(
             lambda rankings: _fused(rankings, first=0, join=lambda found: found[-1]),
             "two things are wrong. Ranks count from 1, not from 0; and a page in two rankings must get both "
             "shares: here the later one replaces the earlier.",
+            given=True,
         ),
         Mistake(
             lambda rankings: _fused(rankings, join=lambda found: found[-1]),

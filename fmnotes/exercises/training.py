@@ -362,6 +362,7 @@ PERPLEXITY = Exercise(
             lambda losses, texts: mean_of_texts(losses, texts, lambda n, k: math.exp(n / k), lambda row, text: row),
             f"there are two bugs, and here is one: {ONE} gives 1.948. It has 2 nats in two words, one each, but you "
             "share them among three tokens. The other does not show with a single text.",
+            given=True,
         ),
         Mistake(
             lambda losses, texts: math.exp(nats(losses) / sum(map(len, losses))),
