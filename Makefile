@@ -4,6 +4,7 @@
 PYTHON ?= python3
 PROFILE ?= quick
 NOTEBOOK ?=
+COURSE ?=
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -13,13 +14,13 @@ READY := $(VENV)/ready
 OFFLINE := PYTHONPATH=$(CURDIR)/ci/offline HF_HUB_OFFLINE=1 HF_DATASETS_OFFLINE=1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lab progress outputs bench study lock clean
+.PHONY: help run test lab demo report progress outputs bench study lock clean
 
 help: ## list these commands
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /  make \1\t/'
 
-run: $(READY) ## execute the notebooks; one of them with NOTEBOOK=01_bpe, with other parameters by PROFILE=real
-	@$(BIN)/python -m fmnotes run --profile $(PROFILE) $(NOTEBOOK)
+run: $(READY) ## execute the notebooks: one by NOTEBOOK=01_bpe, a path by COURSE=practical; others by PROFILE=real
+	@$(BIN)/python -m fmnotes run --profile $(PROFILE) $(if $(COURSE),--course $(COURSE)) $(NOTEBOOK)
 
 test: $(READY) ## run every test, then every notebook in the smoke profile
 	$(OFFLINE) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -rs \
@@ -28,6 +29,12 @@ test: $(READY) ## run every test, then every notebook in the smoke profile
 
 lab: $(READY) ## open JupyterLab on the notebooks
 	JUPYTER_PREFER_ENV_PATH=1 $(BIN)/jupyter lab --LabApp.default_url=/lab/tree/notebooks
+
+demo: $(READY) ## ask the whole system, on a page in the browser
+	@$(BIN)/python -m fmnotes.demo
+
+report: $(READY) ## set a paper about the whole from the records: runs/report.pdf
+	@$(BIN)/python -m fmnotes.report
 
 progress: $(READY) ## list the exercises, and which of them are solved in this copy
 	@$(BIN)/python -m fmnotes progress

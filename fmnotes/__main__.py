@@ -23,6 +23,7 @@ def parser() -> argparse.ArgumentParser:
 
     run = commands.add_parser("run", help="execute notebooks", description="Execute notebooks from top to bottom.")
     run.add_argument("notebooks", nargs="*", metavar="NOTEBOOK", help="such as 01_bpe; all numbered ones if none")
+    run.add_argument("--course", metavar="NAME", help="practical, vision, multimodal or complete")
     run.add_argument("--profile", default="quick", help="which parameters to run with (default: quick)")
     run.add_argument("--all", action="store_true", help="also those in folders: the guide, the template")
     run.set_defaults(do=_run)
@@ -59,10 +60,14 @@ def _count(text: str) -> int:
 
 
 def _run(chosen: argparse.Namespace) -> int:
+    from fmnotes.courses import course
     from fmnotes.run import RunError, run
 
     try:
-        return run(chosen.notebooks, chosen.profile, chosen.all)
+        if chosen.course and (chosen.notebooks or chosen.all):
+            raise RunError("Name either notebooks or a course; or all of them.")
+        names = course(chosen.course, chosen.profile) if chosen.course else chosen.notebooks
+        return run(names, chosen.profile, chosen.all)
     except RunError as error:
         print(error, file=sys.stderr)
         return 2
@@ -73,7 +78,7 @@ def _progress(chosen: argparse.Namespace) -> int:
     from fmnotes.exercises import progress
     from fmnotes.run import available
 
-    notebooks = {name.partition("_")[0]: name for name in available()}
+    notebooks = {exercises.chapter_of(name): name for name in available()}
     chapters = {notebooks.get(chapter, chapter): exercises.of_chapter(chapter) for chapter in exercises.CHAPTERS}
     print(progress.table(chapters, progress.load()))
     return 0

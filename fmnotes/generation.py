@@ -6,7 +6,7 @@ a filter leaves out gets the logit -∞.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -172,6 +172,27 @@ def _draw(logits: Float[Tensor, "batch vocab"], sampling: dict, generator: torch
     if sampling["temperature"] == 0:
         return logits.argmax(-1)
     return torch.multinomial(next_token_probabilities(logits, **sampling), 1, generator=generator)[:, 0]
+
+
+@torch.inference_mode()
+def one_more(model: GPT2, ids: Int[Tensor, "1 time"], cached: bool) -> Callable[[], Float[Tensor, "1 vocab"]]:
+    """A call to be timed: it gives the logits behind the last token, and may be made again and again.
+
+    Args:
+        cached: the tokens before the last one lie in a cache, and each call takes its own token out again; otherwise
+            every call computes all of them.
+    """
+    if not cached:
+        return torch.inference_mode()(lambda: model(ids)[:, -1])
+    cache = KVCache(model.config, room=ids.shape[1], like=model.wte.weight)
+    model.hidden_states(ids, cache=cache)
+
+    @torch.inference_mode()
+    def step():
+        cache.length = ids.shape[1] - 1
+        return model(ids[:, -1:], cache=cache)[:, -1]
+
+    return step
 
 
 @torch.inference_mode()

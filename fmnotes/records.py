@@ -20,7 +20,7 @@ from fmnotes import ROOT, costs, runs
 PROFILES = ("smoke", "quick", "study", "real", "gpu", "bench")
 BETTER = ("higher", "lower", "equal")
 CARDS = ("gpt2-museum", "gpt2-museum-small", "clip-museum", "connector-museum", "retrieval-museum")
-RENDERED = ("README.md", *(f"data/checkpoints/{name}/README.md" for name in CARDS))
+RENDERED = ("README.md", "notebooks/guide/README.md", *(f"data/checkpoints/{name}/README.md" for name in CARDS))
 PICTURES = {"data/records/bpe_compression.png": ("01_bpe", "Bytes per token on held-out text")}
 _VERSIONED = ("fmnotes", "torch", "numpy", "transformers", "tokenizers", "tiktoken", "datasets", "faiss")
 _BLOCK = re.compile(r"(<!-- records:(\w+):([\w.]+) -->\n)(.*?)(<!-- /records -->)", re.DOTALL)
@@ -284,7 +284,7 @@ def _table(profile: str, prefix: str, root: Path) -> str:
 def _origin(entry: dict) -> str:
     """What a record was measured on, in words."""
     settings = [f"{name} {value:,}" if isinstance(value, int) else f"{name} {value}"
-                for name, value in entry.get("settings", {}).items()]  # fmt: skip
+                for name, value in entry.get("settings", {}).items() if name != "seed"]  # fmt: skip
     return ", ".join([*settings, f"seed {entry['seed']}"])
 
 

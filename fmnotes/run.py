@@ -84,10 +84,14 @@ def profile_parameters(profile: str, root: Path = ROOT) -> dict[str, dict]:
 def select(names: list[str], profile: str, everything: bool = False, root: Path = ROOT) -> list[str]:
     """The notebooks to run: those named, or else all numbered ones (or really ``everything``) that have the profile.
 
+    A notebook in a folder may be named without it: "09_moe".
+
     Raises:
         RunError: if a named notebook does not exist or does not have the profile, or if nothing is left to run.
     """
     there, having = available(root), profile_parameters(profile, root)
+    short = {Path(name).name: name for name in reversed(there)}  # the first of that name counts
+    names = [name if name in there else short.get(name, name) for name in names]
     for name in names:
         if name not in there:
             raise RunError(f"There is no notebook {name!r}. There are: {', '.join(there) or 'none'}.")

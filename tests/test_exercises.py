@@ -235,8 +235,13 @@ def test_numbers_are_not_taken_for_true_and_false():
 
 # ------------------------------------------------------------------------------------- chapters 02 and 02b
 
-FUNCTIONS = "causal_mask|count_parameters|bits_per_byte|adamw_step|word_perplexity"
-FOUND = rf"((?:{FUNCTIONS})\(.*?\)) (?:gives|raises) ((?:[wv] = )?)(\[\[.*?\]\]|[\d.]*\d|\w+Error)"
+FUNCTIONS = "attention_weights|causal_mask|count_parameters|bits_per_byte|adamw_step|word_perplexity"
+FOUND = rf"((?:{FUNCTIONS})\(.*?\)) (?:gives|raises) ((?:[wv] = )?)(\[\[.*?\]\]+|[\d.]*\d|\w+Error)"
+
+
+def in_two_digits(table):
+    """The table as lists, True and False as they are."""
+    return str((table if table.dtype == torch.bool else table.double().round(decimals=2)).tolist())
 
 
 @pytest.mark.parametrize(
@@ -250,7 +255,7 @@ def test_what_a_diagnosis_says_that_the_answer_gives_is_what_it_gives(exercise):
         claims = re.findall(FOUND, mistake.diagnosis)
         assert claims, f"no input is named: {mistake.diagnosis}"
         for call, part, value in claims:
-            case = eval(f"({call.partition('(')[2][:-1]},)", {"tensor": torch.tensor})
+            case = eval(f"({call.partition('(')[2][:-1]},)", {"tensor": torch.tensor, "eye": torch.eye})
             assert repr(case) in map(repr, exercise.cases)
             right = exercise.solution(*case)
             if value.endswith("Error"):
@@ -262,7 +267,7 @@ def test_what_a_diagnosis_says_that_the_answer_gives_is_what_it_gives(exercise):
                 got, right = (result["wmv".index(part[0])] for result in (got, right))
             digits = len(value.partition(".")[2])
             if "[" in value:
-                assert str(got.tolist()) == value != str(right.tolist())
+                assert in_two_digits(got) == value != in_two_digits(right)
             else:
                 assert f"{float(got):.{digits}f}" == value != f"{float(right):.{digits}f}"
 

@@ -11,14 +11,16 @@ from jaxtyping import Float
 from torch import Tensor
 
 from fmnotes import ROOT, bpe, clip, data, generation, gpt2
-from fmnotes.exercises import CHAPTERS, check, diagnose, find, of_chapter
+from fmnotes.exercises import CHAPTERS, chapter_of, check, diagnose, find, of_chapter
 from fmnotes.museum import prompt
+from fmnotes.run import available
 from fmnotes.studies.connector_museum import between
 
 CELLS = {
     match[1]: cell
-    for path in sorted((ROOT / "notebooks").glob("0*.ipynb"))
-    for cell in nbformat.read(path, as_version=4).cells
+    for name in available()
+    if chapter_of(name) in CHAPTERS
+    for cell in nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4).cells
     if cell.cell_type == "code" and (match := re.search(r'check\("([\w.]+)"', cell.source))
 }
 GIVEN = [e.id for chapter in CHAPTERS for e in of_chapter(chapter) if any(m.given for m in e.mistakes)]

@@ -14,7 +14,7 @@ from transformers import (
     TopPLogitsWarper,
 )
 
-from fmnotes.generation import generate, min_p, next_token_probabilities, stream, top_k, top_p
+from fmnotes.generation import generate, min_p, next_token_probabilities, one_more, stream, top_k, top_p
 from fmnotes.gpt2 import GPT2, GPT2Config, KVCache
 
 TINY = GPT2Config(vocab_size=97, context_length=64, d_model=32, n_layer=2, n_head=4)
@@ -169,3 +169,14 @@ def test_bad_input(model):
         stream(model, [1, 2], 60, cache=cache)
     with pytest.raises(ValueError, match="input_ids hold 97, outside the vocabulary"):
         generate(model, [1, 97], 5, cache=cache)
+
+
+def test_one_more_token_is_the_same_with_the_cache_and_without_however_often(model):
+    ids = torch.randint(97, (1, 20), generator=torch.Generator().manual_seed(0))
+    plain, cached = (one_more(model, ids, cached) for cached in (False, True))
+    computed = []
+    hook = model.ln_f.register_forward_hook(lambda *call: computed.append(call[-1].shape[1]))
+    for _ in range(3):
+        torch.testing.assert_close(cached(), plain(), atol=1e-12, rtol=0)
+    hook.remove()
+    assert plain().shape == (1, 97) and computed == [1, 20] * 3

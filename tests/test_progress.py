@@ -29,6 +29,10 @@ def decode_each(ids, token_bytes):
     return "".join(token_bytes[i].decode("utf-8", errors="replace") for i in ids)
 
 
+def notebook_of(chapter):
+    return next(name for name in available() if exercises.chapter_of(name) == chapter)
+
+
 def stub(ids, token_bytes):
     raise NotImplementedError
 
@@ -141,9 +145,7 @@ def test_the_table_lists_every_exercise_by_chapter(file, capsys):
     blocks = [block.splitlines() for block in text.rstrip().split("\n\n")]
     count = sum(len(exercises.of_chapter(chapter)) for chapter in CHAPTERS)
     assert blocks.pop() == [f"1 of {count} solved"]
-    assert [block[0] for block in blocks] == [
-        next(name for name in available() if name.startswith(f"{chapter}_")) for chapter in CHAPTERS
-    ]
+    assert [block[0] for block in blocks] == [notebook_of(chapter) for chapter in CHAPTERS]
     for block, chapter in zip(blocks, CHAPTERS, strict=True):
         rows = [line.split(maxsplit=2) for line in block[1:]]
         assert [(row[0], row[2]) for row in rows] == [(e.id, e.title) for e in exercises.of_chapter(chapter)]
@@ -160,8 +162,7 @@ def test_an_empty_table_is_a_table():
 @pytest.mark.parametrize("chapter", CHAPTERS)
 def test_a_run_of_the_committed_notebooks_is_no_progress(chapter):
     """What a stub there prints is open, or names the bugs of the given code; and nothing is solved."""
-    name = next(name for name in available() if name.startswith(f"{chapter}_"))
-    notebook = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4)
+    notebook = nbformat.read(ROOT / "notebooks" / f"{notebook_of(chapter)}.ipynb", as_version=4)
     said = [
         output.text
         for cell in notebook.cells
@@ -174,6 +175,6 @@ def test_a_run_of_the_committed_notebooks_is_no_progress(chapter):
     for state, exercise_id, text in lines:
         given = [mistake.diagnosis for mistake in exercises.find(exercise_id).mistakes if mistake.given]
         assert state == "open" or any(diagnosis in " ".join(text.split()) for diagnosis in given), (
-            f"{name} hands out an answer to {exercise_id}: "
+            f"{notebook_of(chapter)} hands out an answer to {exercise_id}: "
             "let it raise NotImplementedError, or mark the Mistake that it makes with given=True"
         )

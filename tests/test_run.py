@@ -205,6 +205,7 @@ def test_numbered_notebooks_by_default_and_folders_on_request(root):
     assert select([], "quick", root=root) == ["01_a", "02_b", "02b_c"]
     assert select([], "quick", everything=True, root=root) == available(root)
     assert select(["guide/01_c", "01_a", "01_a"], "quick", root=root) == ["guide/01_c", "01_a"]
+    assert select(["01_c", "guide/01_c", "02_b"], "quick", root=root) == ["guide/01_c", "02_b"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -11,7 +11,7 @@ from fmnotes import ROOT, exercises
 from fmnotes.exercises import CHAPTERS
 from fmnotes.run import SOLUTIONS, available
 
-NAMES = {chapter: next(name for name in available() if name.startswith(f"{chapter}_")) for chapter in CHAPTERS}
+NAMES = {exercises.chapter_of(name): name for name in available() if exercises.chapter_of(name) in CHAPTERS}
 FOLDER = ROOT / "notebooks" / SOLUTIONS
 
 
@@ -39,8 +39,9 @@ def chapter_order(chapter: str) -> list[str]:
 
 
 def test_there_are_solutions_to_the_chapters_and_to_nothing_else():
-    assert {path.stem for path in FOLDER.glob("*.ipynb")} == set(NAMES.values())
-    assert not list(FOLDER.glob("*.py")), "a second copy, as text"
+    found = {path.relative_to(FOLDER).with_suffix("").as_posix() for path in FOLDER.rglob("*.ipynb")}
+    assert set(NAMES) == set(CHAPTERS) and {name for name in found if ".ipynb_" not in name} == set(NAMES.values())
+    assert not list(FOLDER.rglob("*.py")), "a second copy, as text"
     readme = (FOLDER / "README.md").read_text(encoding="utf-8")
     assert all(f"](../{name}.ipynb)" in readme and f"]({name}.ipynb)" in readme for name in NAMES.values())
 
@@ -70,7 +71,8 @@ def test_the_solutions_keep_what_holds_for_them_of_the_contract(chapter, rule):
 @pytest.mark.parametrize("chapter", CHAPTERS)
 def test_each_solution_says_what_is_asked_and_why_it_is_right(chapter):
     notebook = nbformat.read(FOLDER / f"{NAMES[chapter]}.ipynb", as_version=4)
-    assert notebook.cells[0].source.startswith("# ") and f"../{NAMES[chapter]}.ipynb" in notebook.cells[0].source
+    up = "../" * (1 + NAMES[chapter].count("/"))
+    assert notebook.cells[0].source.startswith("# ") and f"({up}{NAMES[chapter]}.ipynb)" in notebook.cells[0].source
     for before, cell, after in zip(notebook.cells, notebook.cells[1:], notebook.cells[2:]):
         if cell.cell_type == "code" and checks(cell):
             exercise = exercises.find(checks(cell)[0][0])

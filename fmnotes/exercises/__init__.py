@@ -24,8 +24,15 @@ CHAPTERS: dict[str, str] = {
     "03": "clip",
     "04": "connector",
     "05": "retrieval",
+    "06": "system",
+    "g09": "moe",
+    "g19": "lora",
+    "g22": "inference",
 }
-"""The part of an exercise's id before the dot, and the module in this folder, imported when it is asked for."""
+"""The part of an exercise's id before the dot, and the module in this folder, imported when it is asked for.
+
+Those of the guide begin with a g, since it has numbers of its own.
+"""
 
 
 @dataclass(frozen=True)
@@ -89,6 +96,12 @@ def check(exercise_id: str, answer: object, remember: bool = True) -> None:
     handed_back = any(mistake.given and text.startswith(mistake.diagnosis) for mistake in exercise.mistakes)
     if remember and state != "open" and not handed_back:
         progress.remember(exercise.id, progress.SOLVED if state == "solved" else progress.TRIED)
+
+
+def chapter_of(notebook: str) -> str:
+    """The chapter of a notebook by its name: "02b_training" is of 02b, "guide/09_moe" of g09."""
+    folder, _, name = notebook.rpartition("/")
+    return ("g" if folder == "guide" else folder) + name.partition("_")[0]
 
 
 def of_chapter(chapter: str) -> list[Exercise]:

@@ -1,5 +1,5 @@
-"""The exercises of 04_connector: what is to be learned, how queries look, what their reader saves, and two bugs in a
-clipped precision.
+"""The exercises of 04_connector: a picture among words, what is to be learned, how queries look, who may look at whom,
+what their reader saves, and two bugs in a clipped precision.
 """
 
 from __future__ import annotations
@@ -16,8 +16,121 @@ import torch
 from fmnotes.exercises import Exercise, Mistake
 
 if TYPE_CHECKING:
-    from jaxtyping import Float
+    from jaxtyping import Bool, Float, Int
     from torch import Tensor
+
+# ------------------------------------------------------------------------------------------------- 04.splice
+
+
+def splice(
+    ids: Int[Tensor, " time"], visual: Float[Tensor, "v d"], table: Float[Tensor, "words d"], image: int
+) -> Float[Tensor, "time d"]:
+    vectors = table[ids]
+    vectors[ids == image] = visual
+    return vectors
+
+
+def splice_word_by_word(ids, visual, table, image):
+    following = iter(visual)
+    return torch.stack([next(following) if token == image else table[token] for token in ids.tolist()])
+
+
+def _filled(fill):
+    """A wrong answer: what fills the picture's places is made of its tokens, the table's vectors there, and where."""
+
+    def answer(ids, visual, table, image):
+        vectors, places = table[ids], (ids == image).nonzero()[:, 0]
+        vectors[places] = fill(visual, vectors[places], places)
+        return vectors
+
+    return answer
+
+
+def _at_the_first_place(ids, visual, table, image):
+    first = ids.tolist().index(image)
+    return torch.cat([table[ids[:first]], visual, table[ids[first:]]])
+
+
+def _prompt(ids: list[int], image: int) -> tuple[Tensor, Tensor, Tensor, int]:
+    """A case: words with vectors 0, 1; 2, 3; …, and visual tokens 100, 101; 102, 103; …"""
+    visual = 100.0 + torch.arange(2.0 * ids.count(image)).view(-1, 2)
+    return torch.tensor(ids), visual, torch.arange(12.0).view(6, 2), image
+
+
+SPLICE = Exercise(
+    id="04.splice",
+    title="a picture among words",
+    reread="A picture among words",
+    solution=splice,
+    verified="a picture of one token and of several, at the beginning, at the end, and with words in between",
+    cases=tuple(
+        _prompt(ids, image) for ids, image in (([4, 3], 3), ([3, 3, 5], 3), ([0, 4, 0], 0), ([1, 3, 3, 2, 3, 5], 3))
+    ),
+    alternatives=(
+        splice_word_by_word,
+        lambda ids, visual, table, image: table[ids].masked_scatter((ids == image)[:, None], visual),
+    ),
+    mistakes=(
+        Mistake(
+            _filled(lambda visual, words, places: visual[0]),
+            "every place got the *first* visual token. The n-th place is the n-th token's: count the places, or take "
+            "`next` of an iterator.",
+        ),
+        Mistake(
+            _filled(lambda visual, words, places: visual[-1]),
+            "every place got the *last* visual token, as it happens if they are written into the image token's row of "
+            "the table, one over the other. Write into the row of vectors.",
+        ),
+        Mistake(
+            _filled(lambda visual, words, places: torch.cat([visual[:1], words[1:]])),
+            "only the first place holds a visual token; the others still have the image token's vector.",
+        ),
+        Mistake(_filled(lambda visual, words, places: visual.flip(0)), "the visual tokens stand in reverse order."),
+        Mistake(
+            _filled(lambda visual, words, places: visual.mean(0)),
+            "every place got the mean of the visual tokens, so that the model sees one grey patch. Each is to keep its "
+            "own.",
+        ),
+        Mistake(
+            _filled(lambda visual, words, places: words + visual),
+            "the visual tokens are added to the image token's own vector. They are to *replace* it: the table is not "
+            "asked there.",
+        ),
+        Mistake(
+            lambda ids, visual, table, image: torch.cat([visual, table[ids]]),
+            "the picture stands before the prompt, and its places still hold the image token's vector: the row has "
+            "become longer than ids. It belongs into the places.",
+        ),
+        Mistake(
+            lambda ids, visual, table, image: torch.cat([visual, table[ids[ids != image]]]),
+            "as many vectors as ids, but the picture has been moved to the front. It belongs where its places are, "
+            "between the words if they are there.",
+        ),
+        Mistake(
+            _at_the_first_place,
+            "the picture was put in where its first place is, and the places were kept behind it: the row has become "
+            "longer than ids. Each visual token *takes* a place.",
+        ),
+        Mistake(
+            lambda ids, visual, table, image: table[ids],
+            "all vectors come from the table, the image token's too: the model sees no picture.",
+        ),
+        Mistake(
+            lambda ids, visual, table, image: table[ids[ids != image]],
+            "the image tokens are left out, and nothing stands for them: there are fewer vectors than ids.",
+        ),
+        Mistake(
+            _filled(lambda visual, words, places: visual[torch.arange(len(places)) + 1]),
+            "IndexError, as it happens if the places are counted from 1: the first visual token is visual[0], and the "
+            "last place asks for one that is not there.",
+        ),
+        Mistake(
+            _filled(lambda visual, words, places: visual[places]),
+            "the visual token is taken by its place in the row, which is right where the picture comes first, and else "
+            "an IndexError. Count the *image tokens* before it.",
+        ),
+    ),
+)
 
 # ------------------------------------------------------------------------------------------------ 04.targets
 
@@ -180,6 +293,116 @@ def _with_query(found: Tensor, args: tuple[Tensor, ...]) -> Tensor:
     """What was found, with the mapped query added to it."""
     return found + args[0] @ args[2]
 
+
+# ------------------------------------------------------------------------------------------- 04.qformer_mask
+
+
+def qformer_mask(n_queries: int, n_text: int) -> Bool[Tensor, "places places"]:
+    mask = torch.ones(n_queries + n_text, n_queries + n_text, dtype=torch.bool).tril()
+    mask[:n_queries, :n_queries] = True
+    return mask
+
+
+def mask_by_places(n_queries: int, n_text: int) -> list[list[bool]]:
+    places = range(n_queries + n_text)
+    return [[j < n_queries or n_queries <= j <= i for j in places] for i in places]
+
+
+def _mask(from_queries, to_queries, text, queries=torch.ones):
+    """A wrong answer in four parts: what queries see of the text, it of them, it of itself, and they of themselves."""
+
+    def answer(q, t):
+        rows = [[queries(q, q), from_queries(q, t)], [to_queries(t, q), text(torch.ones(t, t))]]
+        return torch.cat([torch.cat(row, 1) for row in rows]).bool()
+
+    return answer
+
+
+def _same(x: Tensor) -> Tensor:
+    return x
+
+
+def _square(q: int, t: int) -> Tensor:
+    return torch.ones(q + t, q + t, dtype=torch.bool)
+
+
+QFORMER_MASK = Exercise(
+    id="04.qformer_mask",
+    title="who may look at whom in a Q-Former",
+    reread="A Q-Former",
+    solution=qformer_mask,
+    verified="one query and several, one word and several, no text, and no queries: then it is the causal mask of 02",
+    cases=((1, 1), (2, 1), (1, 2), (2, 2), (2, 3), (3, 2), (2, 0), (0, 3)),
+    alternatives=(mask_by_places, _mask(torch.zeros, torch.ones, torch.tril)),
+    mistakes=(
+        Mistake(
+            lambda q, t: _square(q, t).tril(),
+            "that is the causal mask of 02, for the queries too: the first of them may not look at the second. Queries "
+            "have no order, and all see each other.",
+        ),
+        Mistake(
+            lambda q, t: _square(q, t),
+            "everything is open. That is the mask for matching, where nothing is to be said; here a word would see the "
+            "one that it is to predict.",
+        ),
+        Mistake(
+            _mask(torch.zeros, torch.zeros, _same),
+            "queries and text do not see each other: that is the mask for the contrast. Whoever is to say what is in "
+            "the picture must hear from the queries.",
+        ),
+        Mistake(
+            lambda q, t: qformer_mask(q, t).T,
+            "the mask lies on its side: rows are for those that look, columns for what they look at. As it is, the "
+            "queries see the text, and a word only what comes after it.",
+        ),
+        Mistake(
+            lambda q, t: ~qformer_mask(q, t),
+            "True and False are swapped: True is asked for where a place may look.",
+        ),
+        Mistake(
+            _mask(torch.ones, torch.ones, torch.tril),
+            "the queries see the text. That is a leak by a detour: a query reads the whole text, each word reads the "
+            "query in the next layer, and so its own future.",
+        ),
+        Mistake(
+            _mask(torch.zeros, torch.ones, lambda x: x.tril(-1)),
+            "a word may look at itself, and yours sees only the words before it.",
+        ),
+        Mistake(
+            _mask(torch.zeros, torch.ones, lambda x: x.tril(1)),
+            "one too far: each word sees the next one, which is the very word that it is to predict.",
+        ),
+        Mistake(
+            _mask(torch.zeros, torch.ones, _same),
+            "the words see the words after them, the ones to be predicted: the text's own corner must be causal.",
+        ),
+        Mistake(
+            _mask(torch.zeros, torch.ones, torch.zeros_like),
+            "the words see the queries only, and neither themselves nor what was said before.",
+        ),
+        Mistake(
+            _mask(torch.zeros, torch.zeros, torch.tril),
+            "the words do not see the queries: that is a language model without a picture.",
+        ),
+        Mistake(
+            _mask(torch.zeros, torch.ones, torch.tril, lambda n, _: torch.eye(n)),
+            "each query sees itself alone, so that they cannot share the work. Queries see each other.",
+        ),
+        Mistake(
+            lambda q, t: qformer_mask(q, t).roll((t, t), (0, 1)),
+            "the text stands before the queries. Asked for are the queries first: rows and columns 0 to n_queries − 1.",
+        ),
+        Mistake(
+            lambda q, t: torch.zeros(q + t, q + t).masked_fill(~qformer_mask(q, t), -math.inf),
+            "this is the mask that is added to the scores, 0 and −∞. Asked for is the truth behind it: `mask == 0`.",
+        ),
+        Mistake(
+            lambda q, t: qformer_mask(q, t).float(),
+            "every entry is in its place, but they are numbers, 1 and 0, and attention would add them to the scores. "
+            "`.bool()`, or dtype=torch.bool from the start.",
+        ),
+    ),
+)
 
 # ------------------------------------------------------------------------------------------------- 04.reader
 
@@ -353,4 +576,4 @@ CLIPPED = Exercise(
     ),
 )
 
-EXERCISES = [TARGETS, LOOK, READER, CLIPPED]
+EXERCISES = [SPLICE, TARGETS, LOOK, QFORMER_MASK, READER, CLIPPED]

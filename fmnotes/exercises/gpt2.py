@@ -1,4 +1,4 @@
-"""The exercises of 02_gpt2: the causal mask, the number of parameters, bits per byte, and what a cache saves."""
+"""The exercises of 02_gpt2: the scale, the causal mask, the number of parameters, bits per byte, what a cache saves."""
 
 from __future__ import annotations
 
@@ -7,12 +7,127 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from fmnotes.exercises import Exercise, Mistake
 
 if TYPE_CHECKING:
-    from jaxtyping import Bool
+    from jaxtyping import Bool, Float
+
+# -------------------------------------------------------------------------------------------------- 02.scale
+
+
+def attention_weights(
+    q: Float[Tensor, "*batch queries d"], k: Float[Tensor, "*batch keys d"]
+) -> Float[Tensor, "*batch queries keys"]:
+    return (q @ k.mT / math.sqrt(q.shape[-1])).softmax(-1)
+
+
+def weights_step_by_step(q: Tensor, k: Tensor) -> Tensor:
+    scores = torch.einsum("...qd,...kd->...qk", q * q.shape[-1] ** -0.5, k)
+    exponentials = (scores - scores.amax(-1, keepdim=True)).exp()
+    return exponentials / exponentials.sum(-1, keepdim=True)
+
+
+def weights_fused(q: Tensor, k: Tensor) -> Tensor:
+    values = torch.eye(k.shape[-2], dtype=k.dtype).expand(*k.shape[:-1], k.shape[-2])
+    return F.scaled_dot_product_attention(q, k, values)
+
+
+def _by(divide):
+    """The weights of scores that are divided by what the function says of q, k and the plain scores."""
+    return lambda q, k: (q @ k.mT / divide(q, k, q @ k.mT)).softmax(-1)
+
+
+def _q_and_k(*shape: int, queries: int, keys: int, d: int) -> tuple[Tensor, Tensor]:
+    dice = torch.Generator().manual_seed(0)
+    return tuple(torch.randn(*shape, n, d, generator=dice, dtype=torch.float64) for n in (queries, keys))
+
+
+SEE = "attention_weights(4 * eye(1, 4), eye(2, 4)) gives"
+SCALE = Exercise(
+    id="02.scale",
+    title="weights that keep their softmax alive",
+    reread="Why divide by √d?",
+    solution=attention_weights,
+    verified="one query and several, more keys than queries and fewer, a batch, and heads in a batch",
+    cases=(
+        (4 * torch.eye(1, 4), torch.eye(2, 4)),
+        (4 * torch.eye(1, 4)[None], torch.eye(2, 4)[None]),
+        _q_and_k(queries=4, keys=6, d=9),
+        _q_and_k(2, 3, queries=7, keys=5, d=8),
+    ),
+    alternatives=(weights_step_by_step, weights_fused),
+    tolerance=1e-6,
+    mistakes=(
+        Mistake(
+            _by(lambda q, k, scores: 1),
+            f"the scores are not divided at all, so that the wider the heads, the sharper the softmax: {SEE} "
+            "[[0.98, 0.02]], as if the scores were 4 and 0 and not 2 and 0.",
+        ),
+        Mistake(
+            _by(lambda q, k, scores: q.shape[-1]),
+            f"divided by d and not by its root: {SEE} [[0.73, 0.27]]. The variance of a score is d, so its standard "
+            "deviation is √d; by d, the weights even out as the width grows. (Queries *and* keys divided by √d, or one "
+            "of them and then the scores, comes to the same.)",
+        ),
+        Mistake(
+            _by(lambda q, k, scores: q.shape[-1] ** -0.5),
+            f"multiplied by √d, which makes it worse: {SEE} [[1.0, 0.0]]. Scores are √d times too large, so divide.",
+        ),
+        Mistake(
+            lambda q, k: (q @ k.mT).softmax(-1) / math.sqrt(q.shape[-1]),
+            f"divided after the softmax: {SEE} [[0.49, 0.01]], which adds up to 1/√d, and the harm is done before. "
+            "What has to be small are the scores.",
+        ),
+        Mistake(
+            _by(lambda q, k, scores: math.sqrt(k.shape[-2])),
+            f"divided by the root of the *number* of keys: {SEE} [[0.94, 0.06]] with two of them. A score is a sum of "
+            "d products, however many keys there are.",
+        ),
+        Mistake(
+            _by(lambda q, k, scores: math.sqrt(len(k))),
+            f"divided by the root of len(k): {SEE} [[0.94, 0.06]]. That is the number of keys, or, where a batch "
+            "stands in front, of its texts. A score is a sum of d products, however many there are of either.",
+        ),
+        Mistake(
+            _by(lambda q, k, scores: math.sqrt(q.shape[1])),
+            "q.shape[1] is the width only where q is a table. With a batch in front it is the number of queries, or of "
+            "heads: attention_weights(4 * eye(1, 4)[None], eye(2, 4)[None]) gives [[[0.98, 0.02]]]. The width is the "
+            "last, q.shape[-1].",
+        ),
+        Mistake(
+            lambda q, k: (q @ k.permute(*reversed(range(k.ndim))) / math.sqrt(q.shape[-1])).softmax(-1),
+            "right for two tables, but with a batch in front `k.T` turns *all* dimensions round: "
+            "attention_weights(4 * eye(1, 4)[None], eye(2, 4)[None]) raises RuntimeError. `k.mT` turns the last two.",
+        ),
+        Mistake(
+            _by(lambda q, k, scores: scores.std()),
+            f"divided by the spread of just these scores: {SEE} [[0.8, 0.2]]. Then a weight depends on queries and "
+            "texts that have nothing to do with it. √d is the spread to be expected, the same for all.",
+        ),
+        Mistake(
+            lambda q, k: (q @ k.mT / math.sqrt(q.shape[-1])).softmax(-2),
+            f"the softmax runs over the queries, which compete for each key: {SEE} [[1.0, 1.0]], for there is one "
+            "query. Each query spreads a whole of 1 over the keys: the last dimension.",
+        ),
+        Mistake(
+            lambda q, k: q @ k.mT / math.sqrt(q.shape[-1]),
+            f"those are the scores, and the scale is right. What is missing is the softmax: {SEE} [[2.0, 0.0]], and "
+            "weights are positive and add up to 1.",
+        ),
+        Mistake(
+            lambda q, k: (
+                (q @ k.mT / math.sqrt(q.shape[-1]))
+                .masked_fill(torch.ones(q.shape[-2], k.shape[-2], dtype=torch.bool).triu(1), -math.inf)
+                .softmax(-1)
+            ),
+            f"the scale is right, but the future is hidden as well: {SEE} [[1.0, 0.0]]. Here every query may look at "
+            "every key.",
+        ),
+    ),
+)
 
 # --------------------------------------------------------------------------------------------- 02.causal_mask
 
@@ -364,4 +479,4 @@ POSITIONS = Exercise(
     ),
 )
 
-EXERCISES = [MASK, PARAMETERS, BITS, POSITIONS]
+EXERCISES = [SCALE, MASK, PARAMETERS, BITS, POSITIONS]
