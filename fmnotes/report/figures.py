@@ -69,7 +69,7 @@ def _parts(studies: dict) -> Figure:
     compared = [min(b["compared"] for b in size["beams"].values() if b["recall"] >= enough) for size in sizes]
     cost.plot(pages, pages, linestyle="-", marker="o", color=GREYS[0])
     cost.plot(pages, compared, linestyle="--", marker="s", color=GREYS[1])
-    cost.text(pages[2] / 1.3, pages[2] * 1.2, "exact", color=GREYS[0], ha="right")
+    cost.text(pages[2] / 1.5, pages[2] * 1.6, "exact", color=GREYS[0], ha="right")
     cost.text(pages[2], compared[2] / 1.8, "HNSW", color=GREYS[1], va="top")
     cost.set(
         xscale="log", yscale="log", xlabel="pages", ylabel="vectors compared", title="(d) its cost", ylim=(60, 2e5)
