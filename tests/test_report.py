@@ -3,6 +3,7 @@ import re
 import shutil
 from functools import cache
 
+import matplotlib.pyplot as plt
 import pytest
 import typst
 from pypdf import PdfReader
@@ -87,6 +88,14 @@ def change(root, profile, name, **new):
     if not new:
         del known[name]
     path.write_text(json.dumps(known))
+
+
+@pytest.fixture(autouse=True)
+def no_figure_stays_open():
+    """The tests of other modules share this process."""
+    with plt.rc_context():
+        yield
+        plt.close("all")
 
 
 @pytest.fixture
