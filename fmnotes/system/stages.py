@@ -21,7 +21,7 @@ import torch
 from fmnotes import bpe, clip, data, gpt2, retrieval
 from fmnotes.connector import VisionLanguageModel
 from fmnotes.museum import prompt
-from fmnotes.rag import Reader, follow
+from fmnotes.rag import Answer, Reader, follow
 from fmnotes.rag.reader import harmless
 from fmnotes.retrieval.embeddings import TowerEmbeddings
 from fmnotes.retrieval.pieces import further
@@ -65,15 +65,19 @@ class Trace:
     seconds: dict[str, float] = field(default_factory=dict)  # of each stage
 
     @property
+    def answer(self) -> Answer:
+        """What was read from the pages, as `rag` has it."""
+        return Answer(self.text, self.pages, self.seconds)
+
+    @property
     def cited(self) -> str | None:
         """The id of the page that the answer names; None if it names none that was there."""
-        number = prompt.cited(self.text)[1]
-        return self.pages[number - 1] if number and number <= len(self.pages) else None
+        return self.answer.cited
 
     @property
     def unknown(self) -> bool:
         """Whether the model says that the pages do not tell."""
-        return self.text.strip() == prompt.UNKNOWN
+        return self.answer.unknown
 
     def right(self, value: str) -> bool:
         """Whether the answer ends in this value, or is it."""
