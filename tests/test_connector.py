@@ -1,5 +1,7 @@
 """Connectors are those of transformers, pictures stand where their tokens were, and wrong prompts are refused."""
 
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -352,6 +354,29 @@ def test_an_adapted_model_is_saved_and_read_and_peft_reads_it_too(tmp_path):
     logits = whole.language(inputs_embeds=whole.inputs_embeds(ids, patches))
     expected = theirs(inputs_embeds=whole.inputs_embeds(ids, patches)).logits
     torch.testing.assert_close(logits, expected, rtol=0, atol=1e-5)
+
+
+def test_reading_low_rank_updates_adds_what_peft_adds_and_does_not_need_it(tmp_path):
+    whole, plain = adapted().float(), model().float()
+    whole.save_pretrained(tmp_path)
+    ours = VisionLanguageModel.from_pretrained(tmp_path, plain.visual, plain.language).language
+    theirs = PeftModel.from_pretrained(plain.language.to_transformers(), str(tmp_path)).merge_and_unload()
+    for name, weight in ours.to_transformers().state_dict().items():
+        torch.testing.assert_close(weight, theirs.state_dict()[name], rtol=0, atol=0)
+    plain.language.save_pretrained(tmp_path / "gpt2")
+    code = "import sys; from fmnotes.connector import adapter; from fmnotes.gpt2 import GPT2; adapter.read("
+    code += f"GPT2.from_pretrained({str(tmp_path / 'gpt2')!r}), {str(tmp_path)!r}); assert 'peft' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_model_is_not_adapted_twice(tmp_path):
+    whole, plain = adapted(), model()
+    with pytest.raises(ValueError, match="has low-rank updates already"):
+        whole.adapt(2)
+    whole.save_pretrained(tmp_path)
+    again = VisionLanguageModel.from_pretrained(tmp_path, plain.visual, plain.language)
+    with pytest.raises(ValueError, match="has low-rank updates already"):
+        again.adapt(2)
 
 
 def test_low_rank_updates_of_another_model_are_refused(tmp_path):

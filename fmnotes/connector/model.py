@@ -188,7 +188,7 @@ class VisionLanguageModel(nn.Module):
         """
         content = {"image_token_id": self.image_token_id, "towers": self.towers} | asdict(self.config)
         weights.write(folder, MODEL_TYPE, content, self.connector.state_dict(), dtype)
-        if hasattr(self.language, "peft_config"):
+        if adapter.updated(self.language):
             adapter.write(self.language, folder, dtype)
 
     @classmethod
