@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 from fmnotes import ROOT, exercises, metrics, system
 from fmnotes.museum import catalogue, knowledge, questions, render
 from fmnotes.museum.scenes import Scene
+from fmnotes.studies import connector_museum, system_parts
 from fmnotes.studies import system_ablations as study
+from fmnotes.studies.connector_museum import Recipe
 from fmnotes.system import ONE_HOP, SIGHT, TWO_HOPS, Router, StageError, Trace, pointed_at, said
 
 MUSEUMS = [catalogue.museum("test", 0, n) for n in range(2)]
@@ -160,7 +162,7 @@ def test_a_picture_of_any_size_is_looked_at(whole):
 
 
 def test_queries_have_one_row_of_attention(whole):
-    eyes = study._eyes(whole, "resampler").eyes
+    eyes = system_parts.with_eyes(whole, "resampler").eyes
     ids = torch.tensor([[0, *[eyes.image_token_id] * eyes.config.n_tokens, 5, 6]])
     weights = system.attention(eyes, ids, torch.randn(1, eyes.config.n_patches, eyes.config.vision_d_model))
     assert weights.shape == (1, 16) and 0 < weights.sum() < 1
@@ -252,6 +254,37 @@ def test_the_budget_counts_each_failure_once():
     assert found == expected | {"measured": 0.6, "lucky": 0.2}
 
 
+QUICK = (system_parts.quick_eyes, system_parts.quick_pictures, system_parts.quick_search, system_parts.quick_reader)
+
+
+def test_parts_are_put_in_the_place_of_others_and_learn_only_once(whole, tmp_path, monkeypatch):
+    recipe = Recipe(1, 1, rank=2, pictures=2, turns=2)
+    for name, value in {"RUNS": tmp_path, "CONNECTOR": recipe, "SEARCH": 1, "PICTURES": 1, "READER": 1}.items():
+        monkeypatch.setattr(system_parts, name, value)
+    for name, value in {"PICTURES": 4, "captioned": lambda m: {}, "examined": lambda m: {}}.items():
+        monkeypatch.setattr(connector_museum, name, value)
+    monkeypatch.setattr(system_parts, "whole", lambda: whole)
+    for part in QUICK:
+        part.cache_clear()
+    try:
+        quick = system_parts.changed("eyes: quick pictures, search: quick, reader: quick")
+        assert quick.eyes.visual.config.vision_d_model == 64 and quick.reader.model.config.n_layer == 4
+        assert list(quick.store.pages) == list(whole.store.pages) and quick.store.embedding is not whole.store.embedding
+        assert system_parts.changed("search: quick").store.embedding.encoder is quick.store.embedding.encoder
+        folders = {folder.name for folder in tmp_path.iterdir()}
+        assert folders == {"quick-pictures", "quick-pictures-connector", "quick-tower", "quick-reader"}
+        weights = {name: p.clone() for name, p in quick.reader.model.named_parameters()}
+        system_parts.quick_reader.cache_clear()
+        again = system_parts.changed("reader: quick").reader.model
+        assert all(torch.equal(p, weights[name]) for name, p in again.named_parameters())
+    finally:
+        for part in QUICK:
+            part.cache_clear()
+    plain = system_parts.changed("eyes: not adapted").eyes
+    assert plain.language is connector_museum.towers()[1] and whole.eyes.language is not plain.language
+    assert system_parts.changed("no reranker").rerank is None
+
+
 @pytest.fixture(scope="module")
 def results():
     return json.loads((study.STUDY / "results.json").read_text())
@@ -276,7 +309,7 @@ def test_what_costs_most_is_what_the_study_found(results):
         "no second look": "without the second look at pages",
         "no second search": "without the second search",
         "small reader": "reader not taught to read",
-        "quick tower": "quick tower",
+        "quick tower": "quick search tower",
         "wrong picture": "without sight: another picture",
     }
     lost = {name: metrics.Interval(*results["loss"][arm]["knowledge"]) for name, arm in named.items()}

@@ -80,7 +80,8 @@ def patches() -> np.ndarray:
 def between(kind: str, visual: clip.VisionTransformer, language: GPT2) -> VisionLanguageModel:
     """A new connector between two towers."""
     sizes = visual.config.vision_d_model, language.config.d_model, visual.config.n_patches
-    return VisionLanguageModel(visual, ConnectorConfig(kind, *sizes), language, encoded(prompt.IMAGE)[0])
+    config = ConnectorConfig(kind, *sizes, n_head=visual.config.vision_n_head)
+    return VisionLanguageModel(visual, config, language, encoded(prompt.IMAGE)[0])
 
 
 def taught(

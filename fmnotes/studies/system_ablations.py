@@ -10,29 +10,22 @@ asked again, unless `runs/studies/system_ablations` is removed.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cache, lru_cache
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import islice
 
 import numpy as np
 import torch
 
-from fmnotes import ROOT, metrics, retrieval, system, training
-from fmnotes.connector import VisionLanguageModel
+from fmnotes import ROOT, metrics, system
 from fmnotes.museum import catalogue, knowledge, questions, render
 from fmnotes.museum.scenes import Scene
-from fmnotes.rag import Reader
-from fmnotes.retrieval.embeddings import TowerEmbeddings
-from fmnotes.retrieval.store import PageStore
-from fmnotes.studies import connector_museum, museum_pages
-from fmnotes.studies.connector_museum import Recipe
+from fmnotes.studies.system_parts import changed
 
 STUDY = ROOT / "data" / "studies" / "system_ablations"
 RUNS = ROOT / "runs" / "studies" / "system_ablations"
-MUSEUMS, ASKED, EACH, SIGHT = 104, 24, 50, 600  # in the store; asked about; questions about each; about pictures
+ASKED, EACH, SIGHT = 24, 50, 600  # museums that are asked about; questions about each; and about pictures
 GROUPS = ("sight", "knowledge", "both")
-QUICK = {"connector": Recipe(50, 120, rank=8), "tower": 40}  # what notebooks 04 and 05 do while one watches
 
 
 @dataclass(frozen=True)
@@ -57,6 +50,7 @@ ARMS = {
     "another museum's pages": Arm(groups=("knowledge", "both"), known=("another museum",)),
     "without the second look at pages": Arm("no reranker", groups=("knowledge", "both")),
     "without the second search": Arm(groups=("knowledge",), known=("one hop",)),
+    "Q-Former for the MLP": Arm("eyes: qformer", groups=("sight", "both")),
     "resampler for the MLP": Arm("eyes: resampler", groups=("sight", "both")),
     "seeing model not adapted": Arm("eyes: not adapted", groups=("sight", "both")),
     "reader not taught to read": Arm("reader: small", groups=("knowledge", "both")),
@@ -65,22 +59,12 @@ ARMS = {
     "right pages found": Arm(groups=("knowledge", "both"), known=("search",)),
     "all right but the reader": Arm(groups=("knowledge", "both"), known=("route", "look", "search")),
     "quick connector": Arm("eyes: quick", groups=("sight", "both")),
-    "quick tower": Arm("tower: quick", groups=("knowledge", "both")),
-    "quick connector and tower": Arm("eyes: quick, tower: quick", groups=("knowledge", "both")),
+    "quick search tower": Arm("search: quick", groups=("knowledge", "both")),
+    "quick connector and search tower": Arm("eyes: quick, search: quick", groups=("knowledge", "both")),
+    "quick picture tower": Arm("eyes: quick pictures", groups=("sight", "both")),
+    "quick reader": Arm("reader: quick", groups=("knowledge", "both")),
+    "all four quick": Arm("eyes: quick pictures, search: quick, reader: quick"),
 }
-
-
-class Remembering(Reader):
-    """A reader that answers the same question from the same pages only once."""
-
-    def answer(self, question: str, pages: Sequence[str] = ()) -> str:
-        """As the reader."""
-        return _answered(self.model, self.tokenizer, question, tuple(pages))
-
-
-@cache
-def _answered(model, tokenizer, question: str, pages: tuple[str, ...]) -> str:
-    return Reader(model, tokenizer).answer(question, pages)
 
 
 def group(row: Mapping) -> str:
@@ -138,75 +122,6 @@ def others(rows: Sequence[Mapping]) -> list[Mapping]:
         those, n = by_group[group(row)], where[id(row)] + step[group(row)]
         found.append(those[n % len(those)])
     return found
-
-
-# ------------------------------------------------------------------------------------------------------------- systems
-
-
-@lru_cache(maxsize=1)
-def whole(museums: int = MUSEUMS) -> system.System:
-    """The shipped system, with a reader that remembers."""
-    found = system.load(catalogue.museum("test", 0, n) for n in range(museums))
-    return replace(found, reader=Remembering(found.reader.model, found.reader.tokenizer))
-
-
-def changed(part: str) -> system.System:
-    """The whole with other parts in the place of its own."""
-    found = whole()
-    for change in filter(None, part.split(", ")):
-        found = CHANGES[change](found)
-    return found
-
-
-def _eyes(one: system.System, kind: str) -> system.System:
-    visual, language = connector_museum.towers()
-    return replace(one, eyes=VisionLanguageModel.from_pretrained(connector_museum.SHIPPED / kind, visual, language))
-
-
-def _not_adapted(one: system.System) -> system.System:
-    eyes = _eyes(one, "mlp").eyes
-    eyes.language = connector_museum.towers()[1]
-    return replace(one, eyes=eyes)
-
-
-def _small(one: system.System) -> system.System:
-    return replace(one, reader=Remembering(connector_museum.towers()[1], one.reader.tokenizer))
-
-
-@lru_cache(maxsize=1)
-def _quick_eyes(seed: int = 0) -> VisionLanguageModel:
-    torch.manual_seed(seed)
-    model = connector_museum.between("mlp", *connector_museum.towers())
-    connector_museum.taught(model, QUICK["connector"], seed, RUNS / "quick-connector", connector_museum.patches())
-    return model.eval()
-
-
-@lru_cache(maxsize=1)
-def _quick_tower(seed: int = 0) -> retrieval.Encoder:
-    torch.manual_seed(seed)
-    learner, steps = retrieval.Encoder(retrieval.EncoderConfig()), QUICK["tower"]
-    config = training.TrainingConfig(steps, 3e-3, 3e-4, steps // 10, seed=seed, log_every=10, save_every=steps)
-    batches, folder = museum_pages.QuestionPages(4, 8, seed=seed), RUNS / "quick-tower"
-    training.train(learner, museum_pages.loss, batches, config, folder, optimizer=training.Muon)
-    return learner.eval()
-
-
-def _with_tower(one: system.System) -> system.System:
-    tower = TowerEmbeddings(_quick_tower(), one.reader.tokenizer)
-    store, pages = PageStore(tower), one.store.pages
-    texts, metadata = zip(*((page.page_content, page.metadata) for page in pages.values()), strict=True)
-    store.add_texts(texts, metadata, ids=list(pages))
-    return replace(one, store=store, rerank=tower.maxsim)
-
-
-CHANGES: dict[str, Callable[[system.System], system.System]] = {
-    "no reranker": lambda one: replace(one, rerank=None),
-    "eyes: resampler": lambda one: _eyes(one, "resampler"),
-    "eyes: not adapted": _not_adapted,
-    "eyes: quick": lambda one: replace(one, eyes=_quick_eyes()),
-    "reader: small": _small,
-    "tower: quick": _with_tower,
-}
 
 
 # ------------------------------------------------------------------------------------------------------------- results
