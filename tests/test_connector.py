@@ -1,5 +1,6 @@
 """Connectors are those of transformers, pictures stand where their tokens were, and wrong prompts are refused."""
 
+import json
 import subprocess
 import sys
 from dataclasses import replace
@@ -356,9 +357,12 @@ def test_an_adapted_model_is_saved_and_read_and_peft_reads_it_too(tmp_path):
     torch.testing.assert_close(logits, expected, rtol=0, atol=1e-5)
 
 
-def test_reading_low_rank_updates_adds_what_peft_adds_and_does_not_need_it(tmp_path):
+@pytest.mark.parametrize("rslora", [False, True])
+def test_reading_low_rank_updates_adds_what_peft_adds_and_does_not_need_it(tmp_path, rslora):
     whole, plain = adapted().float(), model().float()
     whole.save_pretrained(tmp_path)
+    file = tmp_path / "adapter_config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"use_rslora": rslora}))
     ours = VisionLanguageModel.from_pretrained(tmp_path, plain.visual, plain.language).language
     theirs = PeftModel.from_pretrained(plain.language.to_transformers(), str(tmp_path)).merge_and_unload()
     for name, weight in ours.to_transformers().state_dict().items():

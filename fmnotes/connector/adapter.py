@@ -84,7 +84,7 @@ def read(language: Language, folder: str | Path) -> Language:
     settings, tensors = (Path(folder) / CONFIG).read_text(), load_file(file)
     config = json.loads(settings)
     model = copy.deepcopy(language).requires_grad_(False)
-    expected, scale = {}, config["lora_alpha"] / config["r"]
+    expected, scale = {}, config["lora_alpha"] / config["r"] ** (0.5 if config.get("use_rslora") else 1)
     for name, layer in _maps(model).items():
         out, into = reversed(layer.weight.shape) if isinstance(layer, Conv1D) else layer.weight.shape
         expected |= {f"{_prefix(model)}{name}.lora_{side}.weight": shape for side, shape in
