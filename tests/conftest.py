@@ -1,8 +1,13 @@
 """What holds for every test."""
 
+import signal
+
 import pytest
 
 from fmnotes.exercises import progress
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in what a script starts in the background
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)
