@@ -239,15 +239,16 @@ def read(model: GPT2, tokenizer: Tokenizer, items: Sequence[Item], batch_size: i
     """Let the model answer questions about pages in its prompt, greedily.
 
     The right answers go through the model first, some at a time: where it would have chosen every one of their tokens,
-    that is its answer. Only the others are written out, token by token.
+    that is its answer. Only the others are written out, token by token, from where they leave the right one.
 
     Args:
         items: of `museum.contexts.exam`.
     """
-    verbatim = [agrees for agrees, _ in judged(model, tokenizer, items, batch_size)]
+    rows = _rows(tokenizer, items)
+    followed = _followed(model, rows, batch_size)
     said = [
-        item.answer if agrees else _written(model, tokenizer, _asked(tokenizer, item))
-        for item, agrees in zip(items, verbatim, strict=True)
+        item.answer if n == len(answer) else _written(model, tokenizer, asked, answer[:n])
+        for item, (asked, answer), (n, _) in zip(items, rows, followed, strict=True)
     ]
     numbers = [prompt.cited(item.answer)[1] for item in items]
     return ReadingScores(
@@ -264,15 +265,22 @@ def read(model: GPT2, tokenizer: Tokenizer, items: Sequence[Item], batch_size: i
     )
 
 
-@torch.inference_mode()
 def judged(model: GPT2, tokenizer: Tokenizer, items: Sequence[Item], batch_size: int = 8) -> list[tuple[bool, float]]:
     """For each item: whether the model, greedily, gives just the right answer; and -log p of that answer, in nats.
 
     One look at the right answer tells both: each of its tokens, and the end token after it, must be the most likely
     one after those before it.
     """
-    end, device = tokenizer.special_tokens[prompt.END], model.wte.weight.device
-    rows = [(_asked(tokenizer, item), [*tokenizer.encode(item.answer), end]) for item in items]
+    rows = _rows(tokenizer, items)
+    followed = _followed(model, rows, batch_size)
+    return [(n == len(answer), nats) for (_, answer), (n, nats) in zip(rows, followed, strict=True)]
+
+
+@torch.inference_mode()
+def _followed(model: GPT2, rows: list[tuple[list[int], list[int]]], batch_size: int) -> list[tuple[int, float]]:
+    """For prompts with answers: how many of the answer's tokens the model would write itself before the first that it
+    would not, and -log p of all of them."""
+    device = model.wte.weight.device
     order, found = sorted(range(len(rows)), key=lambda i: sum(map(len, rows[i]))), {}
     for start in range(0, len(order), batch_size):
         part = order[start : start + batch_size]
@@ -285,7 +293,8 @@ def judged(model: GPT2, tokenizer: Tokenizer, items: Sequence[Item], batch_size:
             logits = h[len(asked) - 1 : len(asked) + len(answer) - 1] @ model.wte.weight.T
             target = torch.tensor(answer, device=device)
             nats = F.cross_entropy(logits.float(), target, reduction="sum").item()
-            found[i] = bool((logits.argmax(-1) == target).all()), nats
+            agrees = logits.argmax(-1) == target
+            found[i] = int(agrees.long().cumprod(0).sum()), nats
     return [found[i] for i in range(len(rows))]
 
 
@@ -318,8 +327,15 @@ def _asked(tokenizer: Tokenizer, item: Item) -> list[int]:
     return tokenizer.encode(prompt.END + prompt.build(item.question, item.pages), special_tokens="allow")
 
 
-def _written(model: GPT2, tokenizer: Tokenizer, asked: list[int], most: int = 60) -> str:
-    """The answer as the model writes it, up to its end token."""
+def _rows(tokenizer: Tokenizer, items: Sequence[Item]) -> list[tuple[list[int], list[int]]]:
+    """For each item the tokens of its prompt, and those of the right answer with the end token behind it."""
+    end = tokenizer.special_tokens[prompt.END]
+    return [(_asked(tokenizer, item), [*tokenizer.encode(item.answer), end]) for item in items]
+
+
+def _written(model: GPT2, tokenizer: Tokenizer, asked: list[int], begun: list[int], most: int = 60) -> str:
+    """The answer as the model writes it, up to its end token; what it has `begun` with is known."""
     end, room = tokenizer.special_tokens[prompt.END], model.config.context_length - len(asked)
-    ids = generation.generate(model, asked, min(most, room), stop=[end], temperature=0)
+    left = max(0, min(most, room) - len(begun))
+    ids = generation.generate(model, [*asked, *begun], left, stop=[end], temperature=0)
     return tokenizer.decode([i for i in ids[len(asked) :] if i != end])

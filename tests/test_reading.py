@@ -1,5 +1,7 @@
 """Pages with many questions, exams in reading and how they are marked, and the rows that gpt2-museum is trained on."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -149,6 +151,15 @@ def test_what_was_learned_by_heart_is_read_right_and_another_answer_is_not(learn
     assert scores.right.tolist() == [False, False, True], "another wording of the same value is right"
     assert scores.unknown.tolist() == [True, False, False] and scores.wrongly_unknown == 0.5
     assert scores.cited.tolist() == [False, False, prompt.cited(items[1].answer)[1] == 1]
+
+
+def test_an_answer_that_leaves_the_right_one_midway_is_written_from_there(learned):
+    model, items = learned
+    item = next(item for item in items if len(item.answer.split()) > 5)
+    for words in (1, 3, 5):
+        other = " ".join([*item.answer.split()[:words], "elsewhere. [1]"])
+        scores = evaluation.read(model, tokenizer(), [replace(item, answer=other)])
+        assert scores.answers == (item.answer,)
 
 
 def test_the_cost_of_an_answer_is_that_of_its_tokens_and_its_end(learned):
