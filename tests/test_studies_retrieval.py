@@ -7,7 +7,7 @@ import torch
 
 from fmnotes.museum import catalogue, knowledge
 from fmnotes.retrieval import CrossEncoder, Encoder, EncoderConfig
-from fmnotes.studies import museum_pages, retrieval_growth, retrieval_museum
+from fmnotes.studies import museum_pages, rag_answers, retrieval_growth, retrieval_museum
 from fmnotes.studies.museum_rows import tokenizer
 from fmnotes.training import read_metrics
 
@@ -158,3 +158,54 @@ def test_the_growth_that_was_measured():
     text = (retrieval_growth.STUDY / "log.md").read_text()
     for size in found["sizes"]:
         assert f"{size['recall@1']}" in text and f"{size['beams']['64']['compared']:,.0f}" in text
+
+
+# -------------------------------------------------------------------------------------------------------------- answers
+
+
+def test_every_arm_is_asked_once_and_what_came_of_it_is_written_down(tmp_path, monkeypatch):
+    for name, value in {"MUSEUMS": 3, "QUESTIONS": 3, "STUDY": tmp_path / "study", "RUNS": tmp_path / "runs"}.items():
+        monkeypatch.setattr(rag_answers, name, value)
+    rag_answers.main()
+    text = (tmp_path / "study" / "results.json").read_text()
+    found = json.loads(text)
+    arms = found["arms"]
+    assert found["pages"] == 3 * 97 and len(arms) == 14 and {arm["questions"] for arm in arms.values()} == {3}
+    assert arms["no page"] | {"right": 0} == {
+        "questions": 3, "right": 0, "there": 0.0, "unknown": 1.0, "precision": 0.0, "recall": 0.0
+    }  # fmt: skip
+    assert arms["the right page"]["there"] == arms["and 4 others"]["there"] == 1.0
+    assert arms["the right page"]["right"][0] > 0.6 and arms["order 1 in the prompt"]["bad page"] == 1.0
+    for arm in arms.values():
+        value, low, high = arm["right"]
+        assert 0 <= low <= value <= high <= 1 and arm.get("led", 0) <= arm.get("bad page", 0)
+    (tmp_path / "runs" / "no-page.json").write_text(json.dumps(arms["no page"] | {"unknown": 0.25}))
+    monkeypatch.setattr(rag_answers.evaluation, "read", None)  # what was asked is not asked again
+    rag_answers.main()
+    lines = rag_answers.table(["no page", "lies in the store"], ["unknown"]).splitlines()
+    assert lines[0].split() == ["of", "3", "questions", "right", "unknown"] and lines[1].endswith("25%")
+
+
+def test_a_lie_differs_from_the_page_in_the_value_alone():
+    museums = [catalogue.museum("test", 0, n) for n in range(3)]
+    pages = {page["id"]: page for museum in museums for page in museum.pages()}
+    for row in rag_answers.asked(museums, "one_hop"):
+        page = pages[row["pages"][0]]
+        text, value = rag_answers.lie(row, pages)
+        assert value != row["answer"] and text.replace(value, row["answer"]) == page["text"].replace(
+            value, row["answer"]
+        )
+        assert row["sentence"] in page["text"] and row["sentence"] not in text
+        assert row["sentence"].replace(row["answer"], value) in text
+        assert value in "".join(other["text"] for other in pages.values() if other["kind"] == page["kind"])
+    with pytest.raises(ValueError, match="it takes more museums"):
+        rag_answers.lie(row, {page["id"]: page})
+
+
+def test_the_answers_that_were_measured():
+    found = json.loads((rag_answers.STUDY / "results.json").read_text())
+    arms, text = found["arms"], (rag_answers.STUDY / "log.md").read_text()
+    assert found["pages"] >= 10_000 and all(arm["questions"] >= 300 for arm in arms.values())
+    assert arms["1 found"]["right"][0] >= 0.85 and arms["no page"]["right"][0] <= 0.10
+    for arm in arms.values():
+        assert f"{100 * arm['right'][0]:.1f}" in text
