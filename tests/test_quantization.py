@@ -46,7 +46,8 @@ def test_the_code_books_are_those_of_bitsandbytes():
 def test_codes_and_constants_are_those_of_bitsandbytes_to_the_bit(shape, name, double, block):
     w = weights(shape)
     q = quantise(w, name, block, double)
-    codes, state = bnb.functional.quantize_4bit(w, blocksize=block, quant_type=name, compress_statistics=double)
+    row = w.reshape(1, -1)  # as one row: on processors with AVX-512 it reads rows shorter than a block wrongly (0.50.2)
+    codes, state = bnb.functional.quantize_4bit(row, blocksize=block, quant_type=name, compress_statistics=double)
     assert torch.equal(q.codes, codes.flatten())
     if double and w.numel() > block:  # a single maximum is its own mean, and 0 / 0 has no code
         assert torch.equal(q.absmax.codes, state.absmax)
@@ -54,7 +55,7 @@ def test_codes_and_constants_are_those_of_bitsandbytes_to_the_bit(shape, name, d
         assert torch.equal(q.offset, state.offset)
     elif not double:
         assert torch.equal(q.absmax, state.absmax)
-    assert torch.equal(dequantise(q), bnb.functional.dequantize_4bit(codes, state))
+    assert torch.equal(dequantise(q).reshape(1, -1), bnb.functional.dequantize_4bit(codes, state))
 
 
 @settings(deadline=None, max_examples=40)
