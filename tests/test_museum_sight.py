@@ -277,6 +277,7 @@ def test_likelihoods_leave_out_only_what_is_impossible():
     said = [row["captions"][i % 5] for i, row in enumerate(made)]
     table = ceiling.likelihoods(said, gallery)
     assert np.array_equal(table, [[captions.logprob(text, scene) for scene in gallery] for text in said])
+    assert np.array_equal(ceiling.likelihoods([said[4], *said[3:5]], gallery), table[[4, 3, 4]])
     best = ceiling.retrieval_ceiling(table, ks=(1, 5, 30))
     for recall in best.values():
         assert 1 / 30 < recall["recall@1"] <= recall["recall@5"] <= recall["recall@30"] == 1

@@ -125,7 +125,7 @@ def _pick(name: str) -> list[Alt]:
     def pick(i: int) -> Alt:
         def free(facts: Facts) -> bool:
             things = _objects(facts)
-            return name not in facts and i < len(things) and things[i] not in [facts.get(pick) for pick in PICKS]
+            return name not in facts and i < len(things) and all(facts.get(pick) is not things[i] for pick in PICKS)
 
         return Alt(1, "", when=free, then=lambda facts: {name: _objects(facts)[i]})
 

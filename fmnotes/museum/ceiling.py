@@ -35,14 +35,16 @@ def likelihoods(captions: Sequence[str], scenes: Sequence[Scene]) -> Float[np.nd
 
     No caption is true of a scene in which a look that it mentions does not occur, so only the other scenes are scored.
     """
-    scores = np.full((len(captions), len(scenes)), -np.inf)
+    different = list(dict.fromkeys(captions))  # short ones recur, and fit the most scenes
+    scores = np.full((len(different), len(scenes)), -np.inf)
     looks = [_looks(scene) for scene in scenes]
-    for row, caption in enumerate(captions):
+    for row, caption in enumerate(different):
         mentioned = _mentioned(caption)
         for column, scene in enumerate(scenes):
             if mentioned <= looks[column]:
                 scores[row, column] = logprob(caption, scene)
-    return scores
+    rows = {caption: row for row, caption in enumerate(different)}
+    return scores[[rows[caption] for caption in captions]]
 
 
 def retrieval_ceiling(
