@@ -29,7 +29,7 @@ from fmnotes.training import Muon, TrainingConfig, quick_precision, train
 RUNS = ROOT / "runs" / "studies" / "system_ablations"
 MUSEUMS = 104  # in the store
 CONNECTOR = Recipe(50, 120, rank=8)  # as in notebook 04
-SEARCH, PICTURES, READER = 40, 250, 1000  # updates: as in 05, as in 03, and half of gpt2-museum's first stage
+SEARCH, PICTURES, READER = 40, 250, 1000  # updates: about as in 05, as in 03, and half of gpt2-museum's first stage
 
 
 class Remembering(Reader):
